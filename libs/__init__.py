@@ -1,0 +1,1 @@
+"""What the roles share (`common`) and what the standards say (`protocols`)."""

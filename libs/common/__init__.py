@@ -1,0 +1,1 @@
+"""Packages that several roles share, in layers: see the contracts in `pyproject.toml`."""

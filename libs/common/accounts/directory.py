@@ -1,0 +1,225 @@
+"""The directory: what an address means here, and who may log in and send as whom.
+
+RCPT is answered from a cache, so that mail for known recipients is still accepted while the
+database is away: an answer is fresh for five minutes, and a stale one is used only then.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import select
+
+from libs.common.accounts.account import (
+    Account,
+    RecipientKind,
+    Targets,
+    canonical,
+    split_address,
+)
+from libs.common.accounts.credential import PasswordVerifier
+from libs.common.db import Database, DatabaseUnavailable, Transaction
+from libs.common.db.bulk import in_list
+from libs.common.db.schema import account, alias, domain
+
+FRESH_SECONDS = 300.0
+UNKNOWN_FRESH_SECONDS = 2.0
+"""An account that was just created must not stay unknown for long."""
+CACHE_ENTRIES = 100_000
+MAX_ALIAS_DEPTH = 8
+"""Aliases of aliases are followed this far; a circle ends here."""
+REQUIRED_LOCAL_PARTS = ("postmaster", "abuse")
+"""Always accepted (RFC 5321 §4.5.1, RFC 2142); without an alias they go to the oldest account."""
+
+_ACCOUNT = select(
+    account.c.id,
+    account.c.tenant_id,
+    account.c.address,
+    account.c.enabled,
+    account.c.quota_octets,
+    account.c.used_octets,
+    account.c.quota_messages,
+    account.c.used_messages,
+    account.c.password_hash,
+)
+
+
+class DirectoryUnavailable(Exception):
+    """The database is away, and the cache has no answer."""
+
+
+class Directory:
+    """Looks up addresses and checks logins."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._verifier = PasswordVerifier()
+        self._cache: dict[str, tuple[float, RecipientKind]] = {}
+
+    async def recipient(self, address: str) -> RecipientKind:
+        """What RCPT should answer for an address; raises `DirectoryUnavailable`."""
+        known = self._cache.get(address)
+        if known and known[0] > time.monotonic():
+            return known[1]
+        try:
+            kind = await self._look_up(address)
+        except DatabaseUnavailable as error:
+            # "Unknown" is never answered from a stale cache: it would be a permanent refusal.
+            if known and known[1] is not RecipientKind.UNKNOWN:
+                return known[1]
+            raise DirectoryUnavailable(str(error)) from error
+        if len(self._cache) >= CACHE_ENTRIES:
+            self._cache.clear()
+        settled = kind in (RecipientKind.LOCAL, RecipientKind.REMOTE)
+        fresh = FRESH_SECONDS if settled else UNKNOWN_FRESH_SECONDS
+        self._cache[address] = (time.monotonic() + fresh, kind)
+        return kind
+
+    async def _look_up(self, address: str) -> RecipientKind:
+        async with self._database.reading() as transaction:
+            if not await _our_domains(transaction, [address]):
+                return RecipientKind.REMOTE
+            row = await transaction.one_or_none(
+                _ACCOUNT.where(account.c.address == canonical(address))
+            )
+            if row is None:
+                resolved = (await _resolve(transaction, [address]))[address]
+                return RecipientKind.UNKNOWN if resolved.unknown else RecipientKind.LOCAL
+        found = _account(row)
+        if not found.enabled:
+            return RecipientKind.DISABLED
+        return RecipientKind.OVER_QUOTA if found.over_quota else RecipientKind.LOCAL
+
+    async def targets(self, addresses: Sequence[str]) -> dict[str, Targets]:
+        """What each address stands for; a few queries for all; raises `DatabaseUnavailable`."""
+        async with self._database.reading() as transaction:
+            return await _resolve(transaction, addresses)
+
+    async def authenticate(self, login: str, password: str) -> Account | None:
+        """The account with this address and password, or None; the same time for both reasons."""
+        try:
+            async with self._database.reading() as transaction:
+                row = await transaction.one_or_none(
+                    _ACCOUNT.where(account.c.address == login.strip().lower())
+                )
+        except DatabaseUnavailable as error:
+            raise DirectoryUnavailable(str(error)) from error
+        right = await self._verifier.verify(row.password_hash if row else "", password)
+        if row is None or not right or not row.enabled:
+            return None
+        return _account(row)
+
+    async def may_send_as(self, sender: Account, reverse_path: str) -> bool:
+        """Does the account own this reverse-path: its own address, or an alias that leads to it?"""
+        if canonical(reverse_path) == canonical(sender.address):
+            return True
+        try:
+            found = await self.targets([reverse_path])
+        except DatabaseUnavailable as error:
+            raise DirectoryUnavailable(str(error)) from error
+        return any(target == sender.id for target, _ in found[reverse_path].accounts)
+
+
+def _account(row: object) -> Account:
+    return Account(*tuple(row)[:8])  # type: ignore[call-overload, no-any-return]
+
+
+async def _our_domains(
+    transaction: Transaction, addresses: Iterable[str]
+) -> dict[str, tuple[int, str]]:
+    """name -> (domain id, catch-all address) of those domains that are ours."""
+    names = {split_address(address)[1].lower() for address in addresses}
+    rows = await transaction.rows(
+        select(domain.c.name, domain.c.id, domain.c.catch_all).where(
+            in_list(domain.c.name, names, transaction.dialect), domain.c.enabled
+        )
+    )
+    return {name: (number, catch_all) for name, number, catch_all in rows}
+
+
+async def _resolve(transaction: Transaction, addresses: Sequence[str]) -> dict[str, Targets]:
+    """Follow aliases, one round of queries for each level, until only accounts are left."""
+    accounts: dict[str, dict[int, str]] = {address: {} for address in addresses}
+    remote: dict[str, dict[str, None]] = {address: {} for address in addresses}
+    seen: dict[str, set[str]] = {address: set() for address in addresses}
+    open_: dict[str, set[str]] = {address: {address} for address in addresses}
+    for _ in range(MAX_ALIAS_DEPTH):
+        wanted = {item for items in open_.values() for item in items}
+        if not wanted:
+            break
+        step = await _one_level(transaction, wanted)
+        following: dict[str, set[str]] = {address: set() for address in addresses}
+        for address, items in open_.items():
+            seen[address] |= items
+            for item in items:
+                found, aliases, outside = step[item]
+                accounts[address].update(found)
+                if outside:
+                    remote[address][item] = None
+                following[address] |= aliases - seen[address]
+        open_ = following
+    return {
+        address: Targets(
+            tuple(accounts[address].items()),
+            tuple(remote[address]),
+            not accounts[address] and not remote[address],
+        )
+        for address in addresses
+    }
+
+
+async def _one_level(
+    transaction: Transaction, wanted: set[str]
+) -> dict[str, tuple[dict[int, str], set[str], bool]]:
+    """For each address: its accounts, the addresses that its aliases name, and whether it is remote."""
+    ours = await _our_domains(transaction, wanted)
+    names = {canonical(item) for item in wanted} | {item.lower() for item in wanted}
+    found = {
+        row.address: row.id
+        for row in await transaction.rows(
+            select(account.c.address, account.c.id).where(
+                in_list(account.c.address, names, transaction.dialect)
+            )
+        )
+    }
+    aliases: dict[str, set[str]] = {}
+    for source, target in await transaction.rows(
+        select(alias.c.address, alias.c.target).where(
+            in_list(alias.c.address, names, transaction.dialect)
+        )
+    ):
+        aliases.setdefault(source, set()).add(target)
+    return {
+        item: await _meaning(transaction, item, ours, found, aliases) for item in wanted
+    }
+
+
+async def _meaning(
+    transaction: Transaction,
+    item: str,
+    ours: dict[str, tuple[int, str]],
+    found: dict[str, int],
+    aliases: dict[str, set[str]],
+) -> tuple[dict[int, str], set[str], bool]:
+    local_part, name = split_address(item.lower())
+    if name not in ours:
+        return {}, set(), True
+    number, catch_all = ours[name]
+    for form in (item.lower(), canonical(item)):
+        if form in aliases or form in found:
+            here = {found[form]: form} if form in found else {}
+            return here, aliases.get(form, set()), False
+    if local_part in REQUIRED_LOCAL_PARTS:
+        return await _oldest_account(transaction, number), set(), False
+    return {}, {catch_all} if catch_all else set(), False
+
+
+async def _oldest_account(transaction: Transaction, number: int) -> dict[int, str]:
+    row = await transaction.one_or_none(
+        select(account.c.id, account.c.address)
+        .where(account.c.domain_id == number)
+        .order_by(account.c.id)
+        .limit(1)
+    )
+    return {row.id: row.address} if row else {}

@@ -1,0 +1,57 @@
+"""Bring a database to the schema of this version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from libs.common.db.database import Database
+
+_SCRIPTS = Path(__file__).parent / "migrations"
+_LOCK = 0x484F4C55  # "HOLU": two `holub migrate` at once, one waits
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_SCRIPTS))
+    return config
+
+
+def head() -> str:
+    """The revision that this version of the code expects."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise RuntimeError("no migrations are installed")
+    return revision
+
+
+def _upgrade(connection: Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+    command.upgrade(config, "head")
+
+
+async def migrate(database: Database) -> str:
+    """Apply what is missing, and give the revision reached."""
+    async with database.engine.begin() as connection:
+        await connection.run_sync(_upgrade)
+    return head()
+
+
+def _current(connection: Connection) -> Any:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+async def current(database: Database) -> str | None:
+    """The revision that the database is at; None when it is empty."""
+    async with database.engine.connect() as connection:
+        revision: str | None = await connection.run_sync(_current)
+        return revision

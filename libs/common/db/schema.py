@@ -1,0 +1,325 @@
+"""The tables, as SQLAlchemy Core, for SQLite and PostgreSQL alike.
+
+Names follow the glossary.  `mail_id` is the canonical text of a UUIDv7, times are seconds since
+the epoch (double), so that both dialects store and compare them alike.  Alembic's
+migrations are the truth for a running system; a test compares them with this file.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives a rowid only to INTEGER PRIMARY KEY; PostgreSQL gets a BIGINT identity.
+Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _id() -> Column[int]:
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+tenant = Table(
+    "tenant",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+)
+
+domain = Table(
+    "domain",
+    metadata,
+    _id(),
+    Column("tenant_id", Id, ForeignKey("tenant.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("catch_all", Text, nullable=False, server_default=""),
+    Column("enabled", Boolean, nullable=False, server_default="1"),
+    Column("created_at", Double, nullable=False),
+)
+
+account = Table(
+    "account",
+    metadata,
+    _id(),
+    Column("tenant_id", Id, ForeignKey("tenant.id"), nullable=False, index=True),
+    Column("domain_id", Id, ForeignKey("domain.id"), nullable=False, index=True),
+    Column("address", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False, server_default=""),
+    Column("password_hash", Text, nullable=False, server_default=""),
+    Column("enabled", Boolean, nullable=False, server_default="1"),
+    # 0 means no limit; octets are those of the content plus the prefix, as IMAP shows them.
+    Column("quota_octets", BigInteger, nullable=False, server_default="0"),
+    Column("quota_messages", BigInteger, nullable=False, server_default="0"),
+    Column("used_octets", BigInteger, nullable=False, server_default="0"),
+    Column("used_messages", BigInteger, nullable=False, server_default="0"),
+    # UIDVALIDITY of the next mailbox: never given twice in one account (RFC 9051 §2.3.1.1).
+    Column("next_uidvalidity", BigInteger, nullable=False, server_default="1"),
+    Column("created_at", Double, nullable=False),
+)
+
+alias = Table(
+    "alias",
+    metadata,
+    _id(),
+    Column("tenant_id", Id, ForeignKey("tenant.id"), nullable=False, index=True),
+    Column("domain_id", Id, ForeignKey("domain.id"), nullable=False, index=True),
+    Column("address", Text, nullable=False, index=True),
+    Column("target", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("address", "target"),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    _id(),
+    Column("tenant_id", Id, ForeignKey("tenant.id"), nullable=True, index=True),
+    Column("name", Text, nullable=False),
+    Column("key_hash", Text, nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=True),
+    Column("revoked_at", Double, nullable=True),
+)
+
+message = Table(
+    "message",
+    metadata,
+    # One row for each content; filter writes it together with its verdict, and the first writer
+    # wins, so two filters can never disagree on one message.
+    Column("mail_id", Text, primary_key=True),
+    Column("tenant_id", Id, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("record_offset", BigInteger, nullable=False),
+    Column("record_length", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("reverse_path", Text, nullable=False, server_default=""),
+    Column("recipients", Integer, nullable=False, server_default="0"),
+    Column("verdict", Text, nullable=False, server_default="accept"),
+    Column("verdict_text", Text, nullable=False, server_default=""),
+    # Trace fields that filter adds, each ended by CRLF.
+    Column("prefix", Text, nullable=False, server_default=""),
+    # The summary (libs.protocols.message.summary), so that IMAP never parses MIME.
+    Column("message_id", Text, nullable=False, server_default=""),
+    Column("subject", Text, nullable=False, server_default=""),
+    Column("envelope", LargeBinary, nullable=False),
+    Column("bodystructure", LargeBinary, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("header_size", BigInteger, nullable=False, server_default="0"),
+    Column("sent_at", Double, nullable=True),
+    Column("preview", Text, nullable=False, server_default=""),
+    # JSON: the MIME parts with their octet offsets in the content.
+    Column("parts", LargeBinary, nullable=False),
+)
+Index("ix_message_message_id", message.c.message_id)
+Index("ix_message_segment", message.c.segment)
+Index("ix_message_received_at", message.c.received_at)
+
+mailbox = Table(
+    "mailbox",
+    metadata,
+    _id(),
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("uidvalidity", BigInteger, nullable=False),
+    Column("uidnext", BigInteger, nullable=False, server_default="1"),
+    Column("highestmodseq", BigInteger, nullable=False, server_default="1"),
+    Column("messages", BigInteger, nullable=False, server_default="0"),
+    Column("unseen", BigInteger, nullable=False, server_default="0"),
+    Column("octets", BigInteger, nullable=False, server_default="0"),
+    Column("special_use", Text, nullable=False, server_default=""),
+    Column("subscribed", Boolean, nullable=False, server_default="1"),
+    Column("created_at", Double, nullable=False),
+    UniqueConstraint("account_id", "name"),
+)
+
+mailbox_message = Table(
+    "mailbox_message",
+    metadata,
+    Column("mailbox_id", Id, ForeignKey("mailbox.id", ondelete="CASCADE"), primary_key=True),
+    Column("uid", BigInteger, primary_key=True),
+    Column("mail_id", Text, ForeignKey("message.mail_id"), nullable=False, index=True),
+    # System flags as a bit set (libs.common.mailstore.flags); keywords as a space-joined, sorted list.
+    Column("flags", Integer, nullable=False, server_default="0"),
+    Column("keywords", Text, nullable=False, server_default=""),
+    Column("modseq", BigInteger, nullable=False),
+    Column("internaldate", Double, nullable=False),
+    Column("savedate", Double, nullable=False),
+    # Octets that IMAP shows: prefix and content.
+    Column("size", BigInteger, nullable=False),
+    Column("prefix", Text, nullable=False, server_default=""),
+)
+Index("ix_mailbox_message_mailbox_id_modseq", mailbox_message.c.mailbox_id, mailbox_message.c.modseq)
+
+vanished = Table(
+    "vanished",
+    metadata,
+    # QRESYNC: which UIDs left a mailbox, and when (RFC 7162 §3.2.10).
+    Column("mailbox_id", Id, ForeignKey("mailbox.id", ondelete="CASCADE"), primary_key=True),
+    Column("uid", BigInteger, primary_key=True),
+    Column("modseq", BigInteger, nullable=False),
+)
+Index("ix_vanished_mailbox_id_modseq", vanished.c.mailbox_id, vanished.c.modseq)
+
+delivery_log = Table(
+    "delivery_log",
+    metadata,
+    # Decides that one 250 gives one copy; kept apart from the mailbox, because an expunged message
+    # must not be delivered again.
+    Column("mail_id", Text, primary_key=True),
+    Column("account_id", Id, primary_key=True),
+    Column("delivered_at", Double, nullable=False),
+)
+
+plan = Table(
+    "plan",
+    metadata,
+    # What delivery decided, before it fans out; a redelivered job reuses it (rule 3).
+    Column("mail_id", Text, primary_key=True),
+    Column("targets", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+outcome = Table(
+    "outcome",
+    metadata,
+    # The terminal state of each (mail_id, recipient): the ledger.
+    Column("mail_id", Text, primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("recipient", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("at", Double, nullable=False),
+    CheckConstraint(
+        "state IN ('delivered','relayed','forwarded','quarantined','bounced','discarded','refused')",
+        name="state",
+    ),
+)
+
+deferred = Table(
+    "deferred",
+    metadata,
+    # What is due later: recipients waiting for a next attempt, with a fenced lease (rule 7).
+    Column("mail_id", Text, primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("recipient", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("received_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("next_attempt_at", Double, nullable=False),
+    Column("lease_owner", Text, nullable=False, server_default=""),
+    Column("lease_until", Double, nullable=False, server_default="0"),
+    Column("last_reply", Text, nullable=False, server_default=""),
+    # The RelayJob of this message and domain, as JSON.
+    Column("job", LargeBinary, nullable=False),
+)
+Index("ix_deferred_next_attempt_at", deferred.c.next_attempt_at)
+Index("ix_deferred_domain", deferred.c.domain)
+
+parked = Table(
+    "parked",
+    metadata,
+    _id(),
+    # Held for an operator, with an alert: jobs that cannot be done and must not be lost.
+    Column("queue", Text, nullable=False),
+    Column("mail_id", Text, nullable=False, server_default="", index=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("parked_at", Double, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    _id(),
+    # Jobs to be put as soon as the queue takes them; the key makes an effect happen once.
+    Column("key", Text, nullable=False, unique=True),
+    Column("queue", Text, nullable=False),
+    Column("mail_id", Text, nullable=False, server_default="", index=True),
+    Column("body", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+effect = Table(
+    "effect",
+    metadata,
+    # At most one DSN, vacation, redirect, ... for each (mail_id, n, kind), for ever (I2 d).
+    Column("mail_id", Text, primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("child", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("mail_id", Text, primary_key=True),
+    Column("n", Integer, primary_key=True),
+    Column("tenant_id", Id, nullable=False, index=True),
+    Column("recipient", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="held"),
+    Column("created_at", Double, nullable=False),
+)
+
+watermark = Table(
+    "watermark",
+    metadata,
+    # The newest `received_at` that consumers of a queue have taken (rule 2).
+    Column("queue", Text, primary_key=True),
+    Column("received_at", Double, nullable=False),
+)
+
+sweep = Table(
+    "sweep",
+    metadata,
+    # At most one republish for each message and hour.
+    Column("mail_id", Text, primary_key=True),
+    Column("times", Integer, nullable=False, server_default="1"),
+    Column("swept_at", Double, nullable=False),
+)
+
+trace = Table(
+    "trace",
+    metadata,
+    _id(),
+    Column("mail_id", Text, nullable=False),
+    # -1: the whole message.
+    Column("n", Integer, nullable=False, server_default="-1"),
+    Column("at", Double, nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("recipient", Text, nullable=False, server_default=""),
+    Column("why", Text, nullable=False, server_default=""),
+    Column("took", Double, nullable=False, server_default="0"),
+)
+Index("ix_trace_mail_id", trace.c.mail_id)
+Index("ix_trace_recipient_at", trace.c.recipient, trace.c.at)
+Index("ix_trace_at", trace.c.at)

@@ -1,0 +1,314 @@
+"""The mail store as gateways use it: everything that IMAP and POP3 read and write."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import msgspec
+from sqlalchemy import select
+
+from libs.common.blobstore.protocol import BlobRef, BlobStore, Spool
+from libs.common.db import Database, Transaction
+from libs.common.db.bulk import in_list
+from libs.common.db.schema import account, mailbox, mailbox_message, message, vanished
+from libs.common.jobs import Envelope, Origin, RecordHeader, new_mail_id
+from libs.common.jobs.record import encode_header
+from libs.common.mailstore import folders
+from libs.common.mailstore.append import Addition, add, lock_accounts
+from libs.common.mailstore.change import change_flags, expunge, move, sources
+from libs.common.mailstore.mailbox import Entry, Mailbox, MailStoreError, Stored
+from libs.common.mailstore.messages import message_row
+from libs.common.queue.protocol import Queue
+from libs.protocols.message.summary import summarise
+
+T = TypeVar("T")
+TOPIC = "mailbox"
+_ids = msgspec.json.Decoder(frozenset[int])
+_SUMMARY_THREAD = 256 * 1024
+"""Octets of content from which its summary is made in a thread, off the event loop."""
+
+_ENTRY = (
+    mailbox_message.c.uid,
+    mailbox_message.c.mail_id,
+    mailbox_message.c.flags,
+    mailbox_message.c.keywords,
+    mailbox_message.c.modseq,
+    mailbox_message.c.internaldate,
+    mailbox_message.c.size,
+)
+_STORED = select(
+    mailbox_message.c.uid,
+    mailbox_message.c.mail_id,
+    message.c.segment,
+    message.c.record_offset,
+    message.c.record_length,
+    message.c.size,
+    mailbox_message.c.prefix,
+    message.c.header_size,
+    message.c.envelope,
+    message.c.bodystructure,
+    message.c.body,
+    message.c.parts,
+    message.c.preview,
+    mailbox_message.c.savedate,
+).join_from(mailbox_message, message, message.c.mail_id == mailbox_message.c.mail_id)
+
+
+@dataclass(frozen=True, slots=True)
+class AppendItem:
+    """A message that a client appends."""
+
+    content: bytes | Spool
+    flags: int
+    keywords: str
+    internaldate: float | None
+    """Seconds since the epoch; None: now."""
+
+
+class MailStore:
+    """Reads see a committed state; every write is one transaction, then a change notice.
+
+    Raises `MailStoreError` with the response code when the request cannot be done, and
+    `DatabaseUnavailable` or `BlobError` when a backend is away.
+    """
+
+    def __init__(self, database: Database, blobs: BlobStore, queue: Queue) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._queue = queue
+
+    async def mailboxes(self, account_id: int) -> list[Mailbox]:
+        """All mailboxes of an account, by name."""
+        async with self._database.reading() as transaction:
+            return await folders.list_mailboxes(transaction, account_id)
+
+    async def mailbox(self, account_id: int, name: str) -> Mailbox | None:
+        """The mailbox with this name, or None."""
+        async with self._database.reading() as transaction:
+            return await folders.find(transaction, account_id, name)
+
+    async def create(self, account_id: int, name: str, special_use: str = "") -> Mailbox:
+        """Create a mailbox and those above it."""
+        return await self._write(
+            lambda tx: folders.create(tx, account_id, name, special_use), lambda box: [box.id]
+        )
+
+    async def delete(self, account_id: int, name: str) -> None:
+        """Delete a mailbox with its messages."""
+        await self._write(lambda tx: folders.remove(tx, account_id, name), lambda _: [])
+
+    async def rename(self, account_id: int, old: str, new: str) -> None:
+        """Rename a mailbox and those below it."""
+        await self._write(lambda tx: folders.rename(tx, account_id, old, new), lambda _: [])
+
+    async def subscribe(self, account_id: int, name: str, subscribed: bool) -> None:
+        """Set whether a mailbox is subscribed."""
+        await self._write(
+            lambda tx: folders.subscribe(tx, account_id, name, subscribed), lambda _: []
+        )
+
+    async def entries(self, mailbox_id: int, since_modseq: int = 0) -> list[Entry]:
+        """The messages whose MODSEQ is above `since_modseq`, by UID."""
+        query = select(*_ENTRY).where(mailbox_message.c.mailbox_id == mailbox_id)
+        if since_modseq:
+            query = query.where(mailbox_message.c.modseq > since_modseq)
+        async with self._database.reading() as transaction:
+            rows = await transaction.rows(query.order_by(mailbox_message.c.uid))
+        return [Entry(*row) for row in rows]
+
+    async def vanished(self, mailbox_id: int, since_modseq: int) -> list[int]:
+        """UIDs that left the mailbox after `since_modseq`, ascending (RFC 7162 §3.2.10)."""
+        query = (
+            select(vanished.c.uid)
+            .where(vanished.c.mailbox_id == mailbox_id, vanished.c.modseq > since_modseq)
+            .order_by(vanished.c.uid)
+        )
+        async with self._database.reading() as transaction:
+            return [row.uid for row in await transaction.rows(query)]
+
+    async def stored(self, mailbox_id: int, uids: Sequence[int] | None) -> list[Stored]:
+        """What FETCH needs of these messages (None: of all), by UID."""
+        query = _STORED.where(mailbox_message.c.mailbox_id == mailbox_id)
+        if uids is not None:
+            query = query.where(in_list(mailbox_message.c.uid, uids, self._database.dialect))
+        async with self._database.reading() as transaction:
+            rows = await transaction.rows(query.order_by(mailbox_message.c.uid))
+        return [_stored(row) for row in rows]
+
+    async def read(self, stored: Stored, start: int, stop: int) -> bytes:
+        """Octets [start, stop) of prefix and content, as IMAP shows them."""
+        before = len(stored.prefix)
+        head = stored.prefix[start:stop] if start < before else b""
+        start, stop = max(start - before, 0), min(stop - before, stored.content_size)
+        if stop <= start:
+            return head
+        return head + await self._blobs.read_range(stored.ref, start, stop)
+
+    async def append(
+        self, account_id: int, name: str, items: Sequence[AppendItem]
+    ) -> tuple[int, list[int]]:
+        """Append messages, all or none; (UIDVALIDITY, their UIDs).
+
+        The blobs are durable before the rows refer to them; a failure leaves orphans for GC.
+        """
+        box = await self.mailbox(account_id, name)
+        if box is None:
+            raise MailStoreError("TRYCREATE", f"there is no mailbox {name!r}")
+        await self._check_quota(account_id, sum(_size(item.content) for item in items), len(items))
+        rows = [await self._keep(account_id, item) for item in items]
+
+        async def work(transaction: Transaction) -> list[int]:
+            await lock_accounts(transaction, [account_id])
+            await transaction.insert(message, rows)
+            return await add(transaction, _additions(account_id, box.id, items, rows))
+
+        uids = await self._write(work, lambda _: [box.id])
+        return box.uidvalidity, uids
+
+    async def _check_quota(self, account_id: int, octets: int, messages: int) -> None:
+        async with self._database.reading() as transaction:
+            row = await transaction.one_or_none(select(account).where(account.c.id == account_id))
+        if row is None:
+            raise MailStoreError("NONEXISTENT", "the account is gone")
+        if 0 < row.quota_octets < row.used_octets + octets:
+            raise MailStoreError("OVERQUOTA", "the account has no room for this message")
+        if 0 < row.quota_messages < row.used_messages + messages:
+            raise MailStoreError("OVERQUOTA", "the account has no room for another message")
+
+    async def _keep(self, account_id: int, item: AppendItem) -> dict[str, object]:
+        """Store the content; the row that refers to it."""
+        header = RecordHeader(
+            new_mail_id(), time.time(), Envelope("", ()), Origin.IMAP, policy=(f"account={account_id}",)
+        )
+        ref = await self._blobs.put(encode_header(header), item.content, key=header.mail_id)
+        record = await self._blobs.read(ref)
+        if len(record.content) < _SUMMARY_THREAD:
+            summary = summarise(record.content)
+        else:
+            summary = await asyncio.to_thread(summarise, record.content)
+        return message_row(header, ref, len(record.content), record.sha256, summary)
+
+    async def store(
+        self,
+        mailbox_id: int,
+        uids: Sequence[int],
+        mode: Literal["add", "remove", "replace"],
+        flags: int,
+        keywords: str,
+        unchangedsince: int | None = None,
+    ) -> tuple[list[Entry], list[int]]:
+        """Change flags; (the entries as they are now, UIDs that had changed since)."""
+
+        async def work(transaction: Transaction) -> tuple[list[Entry], list[int]]:
+            return await change_flags(
+                transaction, mailbox_id, uids, mode, flags, keywords, unchangedsince
+            )
+
+        return await self._write(work, lambda result: [mailbox_id] if result[0] else [])
+
+    async def expunge(self, mailbox_id: int, uids: Sequence[int]) -> list[int]:
+        """Remove those of these messages that are \\Deleted; the UIDs removed."""
+        return await self._write(
+            lambda tx: expunge(tx, mailbox_id, uids), lambda gone: [mailbox_id] if gone else []
+        )
+
+    async def copy(
+        self, account_id: int, mailbox_id: int, uids: Sequence[int], to_name: str
+    ) -> tuple[int, list[tuple[int, int]]]:
+        """Copy messages, all or none; (UIDVALIDITY, (old UID, new UID))."""
+        to = await self._target(account_id, to_name)
+
+        async def work(transaction: Transaction) -> list[tuple[int, int]]:
+            await lock_accounts(transaction, [account_id])
+            rows = await sources(transaction, mailbox_id, uids)
+            new = await add(
+                transaction,
+                [
+                    Addition(
+                        account_id, to.id, r.mail_id, r.flags, r.keywords, r.internaldate, r.size, r.prefix
+                    )
+                    for r in rows
+                ],
+            )
+            return [(row.uid, uid) for row, uid in zip(rows, new, strict=True)]
+
+        pairs = await self._write(work, lambda done: [to.id] if done else [])
+        return to.uidvalidity, pairs
+
+    async def move(
+        self, account_id: int, mailbox_id: int, uids: Sequence[int], to_name: str
+    ) -> tuple[int, list[tuple[int, int]]]:
+        """Move messages, each of which is in exactly one mailbox at any time (RFC 6851 §3.3)."""
+        to = await self._target(account_id, to_name)
+
+        async def work(transaction: Transaction) -> list[tuple[int, int]]:
+            await lock_accounts(transaction, [account_id])
+            return await move(transaction, account_id, mailbox_id, uids, to.id)
+
+        pairs = await self._write(work, lambda done: [mailbox_id, to.id] if done else [])
+        return to.uidvalidity, pairs
+
+    async def _target(self, account_id: int, name: str) -> Mailbox:
+        found = await self.mailbox(account_id, name)
+        if found is None:
+            raise MailStoreError("TRYCREATE", f"there is no mailbox {name!r}")
+        return found
+
+    async def highestmodseqs(self, mailbox_ids: Iterable[int]) -> dict[int, int]:
+        """id -> HIGHESTMODSEQ of those mailboxes that exist; one query (rule 11)."""
+        query = select(mailbox.c.id, mailbox.c.highestmodseq)
+        query = query.where(in_list(mailbox.c.id, mailbox_ids, self._database.dialect))
+        async with self._database.reading() as transaction:
+            return {row.id: row.highestmodseq for row in await transaction.rows(query)}
+
+    async def changes(self) -> AsyncIterator[frozenset[int]]:
+        """Mailbox ids that changed, in any process; hints that may be missing."""
+        async for body in self._queue.listen(TOPIC):
+            yield _ids.decode(body)
+
+    async def announce(self, mailbox_ids: Iterable[int]) -> None:
+        """Tell every gateway that these mailboxes changed."""
+        if ids := sorted(set(mailbox_ids)):
+            await self._queue.broadcast(TOPIC, msgspec.json.encode(ids))
+
+    async def _write(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        changed: Callable[[T], Sequence[int]],
+    ) -> T:
+        result = await self._database.retry(work)
+        await self.announce(changed(result))
+        return result
+
+
+def _size(content: bytes | Spool) -> int:
+    return len(content) if isinstance(content, bytes) else content.size
+
+
+def _additions(
+    account_id: int, mailbox_id: int, items: Sequence[AppendItem], rows: Sequence[dict[str, object]]
+) -> list[Addition]:
+    now = time.time()
+    return [
+        Addition(
+            account_id,
+            mailbox_id,
+            str(row["mail_id"]),
+            item.flags,
+            item.keywords,
+            now if item.internaldate is None else item.internaldate,
+            _size(item.content),
+            "",
+        )
+        for item, row in zip(items, rows, strict=True)
+    ]
+
+
+def _stored(row: object) -> Stored:
+    uid, mail_id, segment, offset, length, size, prefix, header_size, *rest = tuple(row)  # type: ignore[arg-type]
+    ref = BlobRef(segment, offset, length)
+    return Stored(uid, mail_id, ref, size, prefix.encode("latin-1", "replace"), header_size, *rest)

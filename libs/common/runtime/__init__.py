@@ -1,0 +1,1 @@
+"""Processes: settings, logging, metrics, health, signals, TLS contexts.  Knows nothing of mail."""

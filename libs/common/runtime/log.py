@@ -1,0 +1,56 @@
+"""Structured logs: one JSON object a line, on standard error, without secrets.
+
+Field names are the words of the glossary, and `mail_id` is in every line that concerns a message.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any
+
+import orjson
+import structlog
+
+_SECRET = ("password", "secret", "token", "authorization", "api_key")
+
+
+def _redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for key in event:
+        if any(word in key.lower() for word in _SECRET):
+            event[key] = "***"
+    return event
+
+
+def _dumps(event: Any, default: Any = None, **_: Any) -> str:
+    return orjson.dumps(event, default=str).decode()
+
+
+def configure_logging(level: str, format: str) -> None:
+    """Set up structlog and the standard library's logging for this process."""
+    number = getattr(logging, level.upper())
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer()
+        if format == "console"
+        else structlog.processors.JSONRenderer(serializer=_dumps)
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _redact,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+
+
+def get_logger(name: str) -> Any:
+    """A logger for a module; call its methods with an event and named fields."""
+    return structlog.get_logger(logger=name)

@@ -1,0 +1,1 @@
+"""The roles, one folder each, and the command line; roles never import each other."""

@@ -1,0 +1,133 @@
+"""Plans: written before anything is handed on, in one transaction for many messages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import select
+
+from libs.common.db import Transaction
+from libs.common.db.bulk import in_list
+from libs.common.db.schema import deferred, outcome, plan, quarantine
+from libs.common.jobs import DeliveryJob, encode
+from libs.common.trace import TraceRow, write_trace
+from services.delivery.route import Plan, Route
+
+_plans = msgspec.json.Decoder(Plan)
+
+
+async def known_plans(transaction: Transaction, mail_ids: Sequence[str]) -> dict[str, Plan]:
+    """The plans that were committed for these messages before."""
+    query = select(plan.c.mail_id, plan.c.targets).where(
+        in_list(plan.c.mail_id, mail_ids, transaction.dialect)
+    )
+    return {row.mail_id: _plans.decode(row.targets) for row in await transaction.rows(query)}
+
+
+async def write_plans(
+    transaction: Transaction, routes: Sequence[tuple[DeliveryJob, Route]]
+) -> dict[str, Plan]:
+    """Commit what was decided; where another process was first, its plan is what counts."""
+    now = time.time()
+    made = {job.header.mail_id: Plan(r.storage, tuple(r.relays)) for job, r in routes}
+    rows = [
+        {"mail_id": mail_id, "targets": encode(item), "created_at": now}
+        for mail_id, item in sorted(made.items())
+    ]
+    new = {row["mail_id"] for row in await transaction.insert_new(plan, rows, ("mail_id",))}
+    fresh = [(job, r) for job, r in routes if job.header.mail_id in new]
+    await _defer_forwards(transaction, fresh, now)
+    await _settle(transaction, fresh, now)
+    await write_trace(transaction, [row for job, r in fresh for row in _traces(job, r, now)])
+    others = [mail_id for mail_id in made if mail_id not in new]
+    return {**made, **(await known_plans(transaction, others) if others else {})}
+
+
+async def _defer_forwards(
+    transaction: Transaction, routes: Sequence[tuple[DeliveryJob, Route]], now: float
+) -> None:
+    """Forwards are rows from the start: no queue holds them, so no queue can lose them."""
+    await transaction.insert(
+        deferred,
+        [
+            {
+                "mail_id": child.header.mail_id,
+                "n": 0,
+                "recipient": child.header.envelope.recipients[0].address,
+                "domain": child.domain,
+                "received_at": child.header.received_at,
+                "next_attempt_at": now,
+                "job": encode(child),
+            }
+            for _, r in routes
+            for child in r.forwards
+        ],
+    )
+
+
+async def _settle(
+    transaction: Transaction, routes: Sequence[tuple[DeliveryJob, Route]], now: float
+) -> None:
+    """Terminal states that are reached here: forwarded as another message, or nobody there."""
+    rows = []
+    held = []
+    for job, r in routes:
+        mail_id = job.header.mail_id
+        for recipient, child in r.forwarded:
+            rows.append((mail_id, recipient, "forwarded", f"as {child}"))
+        for recipient in r.gone:
+            # Known at RCPT, gone now.  A bounce after the 250 may go to a forged address, so it
+            # is held for the administrator instead (I9: no backscatter).
+            reason = "the account or alias was removed after the message was accepted"
+            rows.append((mail_id, recipient, "quarantined", reason))
+            held.append(
+                {
+                    "mail_id": mail_id,
+                    "n": recipient.n,
+                    "tenant_id": job.header.tenant,
+                    "recipient": recipient.address,
+                    "reason": reason,
+                    "created_at": now,
+                }
+            )
+    await transaction.insert(quarantine, held, ignore=True)
+    await transaction.insert(
+        outcome,
+        [
+            {
+                "mail_id": mail_id,
+                "n": recipient.n,
+                "recipient": recipient.address,
+                "state": state,
+                "detail": detail,
+                "at": now,
+            }
+            for mail_id, recipient, state, detail in rows
+        ],
+        ignore=True,
+    )
+
+
+def _traces(job: DeliveryJob, r: Route, now: float) -> list[TraceRow]:
+    mail_id = job.header.mail_id
+    addresses = {item.n: item.address for item in job.header.envelope.recipients}
+    rows = [
+        TraceRow(mail_id, "delivery", "planned", n, addresses[n], f"mailbox {t.mailbox}", now)
+        for t in (r.storage.targets if r.storage else ())
+        for n in t.recipients
+    ]
+    rows += [
+        TraceRow(mail_id, "delivery", "planned", n, addresses[n], f"relay to {relay.domain}", now)
+        for relay in r.relays
+        for n in relay.recipients
+    ]
+    rows += [
+        TraceRow(mail_id, "delivery", "forwarded", item.n, item.address, f"as {child}", now)
+        for item, child in r.forwarded
+    ]
+    return rows + [
+        TraceRow(mail_id, "delivery", "quarantined", item.n, item.address, "account gone", now)
+        for item in r.gone
+    ]

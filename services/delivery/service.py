@@ -1,0 +1,81 @@
+"""Delivery's wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from libs.common.accounts import Directory
+from libs.common.blobstore.protocol import BlobError
+from libs.common.db import DatabaseUnavailable
+from libs.common.jobs import DeliveryJob, decode, encode
+from libs.common.queue.protocol import Lease, QueueError
+from libs.common.queue.worker import Worker
+from libs.common.runtime.failpoint import failpoint
+from libs.common.trace import Watermark, park
+from services.delivery.plan import known_plans, write_plans
+from services.delivery.route import Plan, route
+from services.delivery.settings import DeliverySettings
+from services.platform import Platform
+
+QUEUE = "delivery"
+
+
+class Delivery:
+    """Handles batches of delivery jobs."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._database = platform.database
+        self._queue = platform.queue
+        self._directory = Directory(platform.database)
+        self.watermark = Watermark(platform.database, QUEUE)
+
+    async def handle(self, leases: Sequence[Lease]) -> None:
+        """Plan a batch, then hand it on; an exception puts all of it back."""
+        jobs = {job.header.mail_id: job for job in (decode(le.body, DeliveryJob) for le in leases)}
+        plans = await self._plan(jobs)
+        await failpoint("delivery.after_plan")
+        await self._hand_on(list(plans.values()))
+        await failpoint("delivery.after_publish")
+        for job in jobs.values():
+            self.watermark.note(job.header.received_at)
+
+    async def _plan(self, jobs: dict[str, DeliveryJob]) -> dict[str, Plan]:
+        async with self._database.reading() as transaction:
+            plans = await known_plans(transaction, list(jobs))
+        fresh = [job for mail_id, job in jobs.items() if mail_id not in plans]
+        if not fresh:
+            return plans
+        addresses = {r.address for job in fresh for r in job.header.envelope.recipients}
+        found = await self._directory.targets(sorted(addresses))
+        routes = [(job, route(job, found)) for job in fresh]
+        async with self._database.transaction() as transaction:
+            return {**plans, **(await write_plans(transaction, routes))}
+
+    async def _hand_on(self, plans: Sequence[Plan]) -> None:
+        storage = [encode(plan.storage) for plan in plans if plan.storage]
+        relays = [encode(relay) for plan in plans for relay in plan.relays]
+        if storage:
+            await self._queue.put("storage", storage)
+        if relays:
+            await self._queue.put("relay", relays)
+
+
+async def run(platform: Platform) -> None:
+    """Work until the platform stops, then finish what is in hand."""
+    settings: DeliverySettings = DeliverySettings.load()
+    delivery = Delivery(platform)
+    worker = Worker(
+        platform.queue,
+        QUEUE,
+        delivery.handle,
+        lambda lease, reason: park(platform.database, QUEUE, lease, reason),
+        most=settings.batch,
+        prefetch=settings.batch * settings.concurrency * 2,
+        concurrency=settings.concurrency,
+        transient=(DatabaseUnavailable, QueueError, BlobError),
+    )
+    platform.ready(QUEUE)
+    try:
+        await worker.run(platform.stopping)
+    finally:
+        await delivery.watermark.close()

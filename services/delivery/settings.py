@@ -1,0 +1,19 @@
+"""The knobs of delivery."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from libs.common.runtime.settings import HolubSettings, settings_config
+
+
+class DeliverySettings(HolubSettings):
+    """How delivery plans."""
+
+    model_config = settings_config("DELIVERY")
+
+    batch: int = Field(default=64, ge=1, le=1000)
+    """Jobs that are planned in one transaction at most."""
+
+    concurrency: int = Field(default=2, ge=1, le=32)
+    """Batches under way at the same time in one process (SQLite takes one at a time)."""

@@ -1,0 +1,51 @@
+"""What a role is given when it starts: settings, the three backends, and a way to stop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from libs.common.blobstore import open_blobstore
+from libs.common.blobstore.protocol import BlobStore
+from libs.common.db import Database, open_database
+from libs.common.queue import open_queue
+from libs.common.queue.protocol import Queue
+from libs.common.runtime.health import Health
+from libs.common.runtime.settings import PlatformSettings
+
+
+@dataclass(slots=True)
+class Platform:
+    """One per process, shared by the roles in it."""
+
+    settings: PlatformSettings
+    database: Database
+    queue: Queue
+    blobs: BlobStore
+    health: Health
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    notes: list[tuple[str, str]] = field(default_factory=list)
+
+    def ready(self, role: str, ready: bool = True) -> None:
+        """A role takes work, or does so no more (/readyz)."""
+        self.health.ready(role, ready)
+
+    def note(self, role: str, text: str) -> None:
+        """A line for the table that a person sees at the start, e.g. a listener."""
+        self.notes.append((role, text))
+
+
+@asynccontextmanager
+async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
+    """Open the backends that the URLs name; close them in reverse order at the end."""
+    database = open_database(settings.database_url, pool=settings.database_pool)
+    blobs = open_blobstore(settings.blob_url)
+    queue = open_queue(settings.queue_url)
+    try:
+        yield Platform(settings, database, queue, blobs, Health())
+    finally:
+        await queue.close()
+        await blobs.close()
+        await database.close()

@@ -1,0 +1,81 @@
+"""Storage's wiring."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from libs.common.blobstore.protocol import BlobError
+from libs.common.db import DatabaseUnavailable, Transaction
+from libs.common.jobs import StorageJob, decode
+from libs.common.mailstore import MailStore
+from libs.common.queue.protocol import Lease, QueueError
+from libs.common.queue.worker import Worker
+from libs.common.runtime.failpoint import failpoint, seeded_bug
+from libs.common.trace import Watermark, park
+from services.platform import Platform
+from services.storage.commit import commit
+from services.storage.outbox import pump
+from services.storage.settings import StorageSettings
+from services.storage.sweeper import Sweeper
+
+QUEUE = "storage"
+
+
+class Storage:
+    """Handles batches of storage jobs."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._database = platform.database
+        self._mailstore = MailStore(platform.database, platform.blobs, platform.queue)
+        self.watermark = Watermark(platform.database, QUEUE)
+
+    async def handle(self, leases: Sequence[Lease]) -> None:
+        """Commit a batch; an exception puts all of it back."""
+        jobs = [decode(lease.body, StorageJob) for lease in leases]
+        if seeded_bug("ack_before_commit"):
+            for lease in leases:
+                await lease.ack()
+
+        async def work(transaction: Transaction) -> set[int]:
+            changed = await commit(transaction, jobs)
+            await failpoint("storage.before_commit")
+            return changed
+
+        changed = await self._database.retry(work)
+        await failpoint("storage.after_commit")
+        await self._mailstore.announce(changed)
+        for job in jobs:
+            self.watermark.note(job.received_at)
+
+
+async def run(platform: Platform) -> None:
+    """Work until the platform stops, then finish what is in hand."""
+    settings: StorageSettings = StorageSettings.load()
+    storage = Storage(platform)
+    worker = Worker(
+        platform.queue,
+        QUEUE,
+        storage.handle,
+        lambda lease, reason: park(platform.database, QUEUE, lease, reason),
+        most=settings.batch,
+        prefetch=settings.batch * settings.concurrency * 2,
+        concurrency=settings.concurrency,
+        transient=(DatabaseUnavailable, QueueError, BlobError),
+    )
+    sweeper = Sweeper(platform.database, platform.queue, platform.blobs, settings)
+    aside = [
+        asyncio.create_task(
+            pump(platform.database, platform.queue, settings.outbox_every_seconds)
+        )
+    ]
+    if settings.sweep and not seeded_bug("sweeper_off"):
+        aside.append(asyncio.create_task(sweeper.run()))
+    platform.ready(QUEUE)
+    try:
+        await worker.run(platform.stopping)
+    finally:
+        for task in aside:
+            task.cancel()
+        await asyncio.gather(*aside, return_exceptions=True)
+        await storage.watermark.close()

@@ -1,0 +1,1 @@
+"""Tests, and the servers, chaos and bench programs that are run by hand as well."""
