@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.servers.process import ServerProcess, free_ports
@@ -47,15 +47,6 @@ class Member:
     starts: int = 0
 
 
-@dataclass(slots=True)
-class Ports:
-    """Listeners of one process that runs `ingress`, or of `imap`."""
-
-    mx: list[int] = field(default_factory=list)
-    submission: list[int] = field(default_factory=list)
-    imap: int = 0
-
-
 class NotReady(Exception):
     """Roles that do not become ready, with the tails of their logs."""
 
@@ -68,6 +59,8 @@ class Supervisor:
         self._environment = dict(environment)
         self._rng = random.Random(f"{seed}/supervisor")
         self._task: asyncio.Task[None] | None = None
+        self.armed = ""
+        """The failpoints that may kill now: the cause of a SIGKILL that we did not send."""
         self.members: dict[str, Member] = {}
         self.deaths: list[Death] = []
 
@@ -81,7 +74,7 @@ class Supervisor:
             "HOLUB_HEALTH_PORT": str(health),
             **extra,
         }
-        command = list(argv) or [sys.executable, "-m", "services"]
+        command = list(argv) or [str(Path(sys.executable).parent / "holub")]
         process = ServerProcess(
             [*command, "run", role], ROOT, log=str(self._folder / f"{name}.log"), env=environment
         )
@@ -89,12 +82,14 @@ class Supervisor:
 
     async def start(self, seconds: float = 60) -> None:
         """Start all members, and return when all are ready."""
+        self._task = asyncio.create_task(self._watch())
         for member in self.members.values():
             self._launch(member)
-        self._task = asyncio.create_task(self._watch())
         await self.ready(seconds)
 
     def _launch(self, member: Member) -> None:
+        if self._task is None:
+            return
         member.wanted = True
         member.starts += 1
         member.process.launch()
@@ -108,7 +103,9 @@ class Supervisor:
                     self._died(member)
 
     def _died(self, member: Member) -> None:
-        cause = member.cause or f"by itself ({member.process.status})"
+        status = member.process.status
+        armed = f"failpoint {self.armed}" if self.armed and status == "SIGKILL" else ""
+        cause = member.cause or armed or f"by itself ({status})"
         self.deaths.append(Death(member.role, time.time(), cause))
         member.cause = ""
         member.wanted = False
@@ -159,9 +156,7 @@ class Supervisor:
             member.process.send(signal.SIGCONT)
             member.process.send(signal.SIGTERM)
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and any(
-            m.process.running for m in self.members.values()
-        ):
+        while time.monotonic() < deadline and any(m.process.running for m in self.members.values()):
             await asyncio.sleep(0.1)
         late = [m.name for m in self.members.values() if m.process.running]
         for member in self.members.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -11,6 +12,8 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 _TAIL = 3000
 
@@ -133,20 +136,38 @@ class ServerProcess:
                 return
 
     def kill(self, number: signal.Signals = signal.SIGKILL, seconds: float = 15) -> None:
-        """End it, by force when it does not end within `seconds`."""
+        """End it and all its children, by force when it does not end within `seconds`."""
         if self._process is None:
             return
+        family = self._children()
         self.send(number)
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self.send(signal.SIGKILL)
             self._process.wait(seconds)
-        # Children that the parent left behind are in the same group.
-        self.send(signal.SIGKILL)
+        _end(family, time.monotonic() + seconds)
+
+    def _children(self) -> list[psutil.Process]:
+        # PostgreSQL's children leave the group, so the group alone does not name them all.
+        try:
+            return psutil.Process(self.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def tail(self) -> str:
         """The end of its log."""
         if not self.log.exists():
             return "(no log)"
         return self.log.read_bytes()[-_TAIL:].decode("utf-8", "replace")
+
+
+def _end(family: Sequence[psutil.Process], deadline: float) -> None:
+    """SIGKILL, and wait until they are gone; what is left as a zombie holds nothing any more."""
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while member.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+                time.sleep(0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import secrets
+import socket
 import subprocess
 from pathlib import Path
 
@@ -26,7 +27,6 @@ disk_free_limit.absolute = 50MB
 log.file = false
 log.console = true
 log.console.level = warning
-collect_statistics_interval = 30000
 """
 
 # Vhosts are made many at once, because each call of rabbitmqctl takes over a second.
@@ -63,6 +63,8 @@ class RabbitMQ:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "+sbwt none +sbwtdcpu none +sbwtdio none"
                 " -kernel inet_dist_use_interface {127,0,0,1}"
+                # How often the lengths of quorum queues are noted.
+                " -rabbit quorum_tick_interval 500"
             ),
             "ERL_EPMD_PORT": str(epmd),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -95,7 +97,15 @@ class RabbitMQ:
 
     def wait(self, seconds: float = 90) -> None:
         """Wait until clients can connect."""
-        self.process.wait_until(lambda: accepts(self.port), seconds)
+        self.process.wait_until(lambda: accepts(self.port) and self._greets(), seconds)
+
+    def _greets(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 2) as link:
+                link.sendall(b"AMQP\0\0\x09\x01")
+                return link.recv(1) == b"\x01"
+        except OSError:
+            return False
 
     def start(self) -> None:
         """Start, and return when clients can connect."""

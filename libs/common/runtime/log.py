@@ -53,4 +53,4 @@ def configure_logging(level: str, format: str) -> None:
 
 def get_logger(name: str) -> Any:
     """A logger for a module; call its methods with an event and named fields."""
-    return structlog.get_logger(logger=name)
+    return structlog.get_logger(module=name)

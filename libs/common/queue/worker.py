@@ -1,0 +1,158 @@
+"""The one loop that settles jobs: a return acks a batch, an exception puts it back.
+
+A job may come twice, so handlers must be idempotent.  A batch that fails is halved until the job
+that is to blame is found: its neighbours go on, it comes again later and later, and is parked in
+the end.  A fault that is nobody's job's fault (a backend is away) waits, and counts for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+from prometheus_client import Counter, Histogram
+
+from libs.common.queue.protocol import Consumer, Lease, Queue, QueueError
+from libs.common.runtime.log import get_logger
+
+log = get_logger(__name__)
+_JOBS = Counter("holub_queue_jobs_total", "Jobs settled.", ["queue", "result"])
+_SECONDS = Histogram("holub_queue_batch_seconds", "Time to handle a batch.", ["queue"])
+
+DELAYS = (1.0, 5.0, 30.0, 60.0, 120.0, 300.0)
+"""Seconds before a job that failed alone comes again; the last one for all later attempts."""
+MAX_PAUSE = 5.0
+
+
+class Poison(Exception):
+    """This job can never be done, whoever tries: park it at once."""
+
+
+Handle = Callable[[Sequence[Lease]], Awaitable[None]]
+Park = Callable[[Lease, str], Awaitable[None]]
+
+
+class Worker:
+    """Takes batches from one queue and hands them to `handle`, several at a time."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        name: str,
+        handle: Handle,
+        park: Park,
+        *,
+        most: int = 64,
+        prefetch: int = 256,
+        concurrency: int = 1,
+        max_attempts: int = 20,
+        transient: tuple[type[BaseException], ...] = (QueueError,),
+    ) -> None:
+        self._queue = queue
+        self._name = name
+        self._handle = handle
+        self._park = park
+        self._most = most
+        self._prefetch = prefetch
+        self._slots = asyncio.Semaphore(concurrency)
+        self._max_attempts = max_attempts
+        self._transient = transient
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set; then finish what is in hand, settle it, and return."""
+        consumer = await self._queue.consume(self._name, self._prefetch)
+        stop = asyncio.create_task(stopping.wait())
+        try:
+            async with asyncio.TaskGroup() as batches:
+                while (leases := await self._next(consumer, stop)) is not None:
+                    batches.create_task(self._work(leases))
+        finally:
+            stop.cancel()
+            await consumer.close()
+
+    async def _next(
+        self, consumer: Consumer, stop: asyncio.Task[bool]
+    ) -> Sequence[Lease] | None:
+        """The next batch, with a slot taken for it; None when it is time to stop."""
+        await self._slots.acquire()
+        taking = asyncio.ensure_future(consumer.take(self._most))
+        await asyncio.wait({taking, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not taking.done():
+            taking.cancel()
+            await asyncio.gather(taking, return_exceptions=True)
+        if taking.cancelled():
+            self._slots.release()
+            return None
+        return taking.result()
+
+    async def _work(self, leases: Sequence[Lease]) -> None:
+        start = time.perf_counter()
+        try:
+            await self._attempt(leases)
+        finally:
+            self._slots.release()
+            _SECONDS.labels(self._name).observe(time.perf_counter() - start)
+
+    async def _attempt(self, leases: Sequence[Lease]) -> None:
+        """Handle a batch to its end: acked, put back, or parked."""
+        if spent := [lease for lease in leases if lease.attempt >= self._max_attempts]:
+            for lease in spent:
+                await self._set_aside(lease, f"given up after {lease.attempt} attempts")
+            leases = [lease for lease in leases if lease.attempt < self._max_attempts]
+        if not leases:
+            return
+        pause = 0.1
+        while True:
+            try:
+                await self._handle(leases)
+            except self._transient as error:
+                # Nobody's job's fault: keep the leases, wait, try again.
+                log.warning("backend is away", queue=self._name, error=str(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, MAX_PAUSE)
+            except Exception as error:
+                await self._blame(leases, error)
+                return
+            else:
+                break
+        for lease in leases:
+            await lease.ack()
+        _JOBS.labels(self._name, "done").inc(len(leases))
+
+    async def _blame(self, leases: Sequence[Lease], error: Exception) -> None:
+        """Find the job that makes a batch fail by halving it."""
+        if len(leases) > 1:
+            middle = len(leases) // 2
+            await self._attempt(leases[:middle])
+            await self._attempt(leases[middle:])
+            return
+        lease = leases[0]
+        if isinstance(error, Poison | msgspec.MsgspecError):
+            await self._set_aside(lease, f"{type(error).__name__}: {error}")
+            return
+        delay = DELAYS[min(lease.attempt, len(DELAYS) - 1)]
+        log.error(
+            "job failed",
+            queue=self._name,
+            attempt=lease.attempt,
+            again_seconds=delay,
+            exc_info=error,
+        )
+        if lease.attempt + 1 >= self._max_attempts:
+            await self._set_aside(lease, f"{type(error).__name__}: {error}")
+            return
+        await lease.requeue(delay)
+        _JOBS.labels(self._name, "requeued").inc()
+
+    async def _set_aside(self, lease: Lease, reason: str) -> None:
+        """Park: the row first, the ack after it; without the row it comes again."""
+        try:
+            await self._park(lease, reason)
+        except Exception:
+            log.exception("cannot park", queue=self._name, reason=reason)
+            await lease.requeue(DELAYS[-1])
+            return
+        await lease.ack()
+        _JOBS.labels(self._name, "parked").inc()

@@ -1,0 +1,1 @@
+"""The `holub` command: run roles, administer, and find out where a message is."""

@@ -1,0 +1,53 @@
+"""The EHLO list: every extension with the test that drives it by a client that is not ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the list depends on."""
+
+    max_message_octets: int
+    tls_possible: bool
+    tls_active: bool
+    authenticated: bool
+    submission: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """One line of the answer to EHLO."""
+
+    line: Callable[[Situation], str]
+    test: str
+    """tests/integration/ingress/test_clients.py::NAME"""
+
+
+def _when(condition: bool, line: str) -> str:
+    return line if condition else ""
+
+
+EXTENSIONS = (
+    Extension(lambda s: f"SIZE {s.max_message_octets}", "test_smtplib_is_told_of_a_message_too_big"),
+    Extension(lambda _: "PIPELINING", "test_swaks_sends_pipelined"),
+    Extension(lambda _: "8BITMIME", "test_smtplib_sends_eight_bits"),
+    Extension(lambda _: "SMTPUTF8", "test_smtplib_sends_to_an_internationalised_address"),
+    Extension(lambda _: "ENHANCEDSTATUSCODES", "test_smtplib_hears_enhanced_status_codes"),
+    Extension(lambda _: "DSN", "test_smtplib_sends_dsn_parameters"),
+    Extension(
+        lambda s: _when(s.tls_possible and not s.tls_active, "STARTTLS"),
+        "test_smtplib_upgrades_to_tls",
+    ),
+    Extension(
+        lambda s: _when(s.submission and s.tls_active and not s.authenticated, "AUTH PLAIN LOGIN"),
+        "test_smtplib_logs_in",
+    ),
+)
+
+
+def ehlo_lines(situation: Situation) -> list[str]:
+    """The extensions in force in this situation."""
+    return [line for e in EXTENSIONS if (line := e.line(situation))]

@@ -1,0 +1,57 @@
+"""Ingress's wiring."""
+
+from __future__ import annotations
+
+import asyncio
+
+from libs.common.accounts import Directory
+from libs.common.runtime.tls import server_context
+from libs.common.trace import TraceWriter
+from services.__main__ import port_in_use
+from services.ingress.commit import Commit
+from services.ingress.listener import LISTENERS, Listener
+from services.ingress.server import Server
+from services.ingress.session import Session
+from services.ingress.settings import IngressSettings
+from services.ingress.verdicts import Verdicts
+from services.platform import Platform
+
+ROLE = "ingress"
+
+
+async def run(platform: Platform) -> None:
+    """Listen until the platform stops, then drain."""
+    settings: IngressSettings = IngressSettings.load()
+    verdicts = Verdicts(platform.queue, platform.database)
+    trace = TraceWriter(platform.database)
+    commit = Commit(platform.blobs, platform.queue, platform.database, verdicts, settings)
+    server = Server(
+        settings, Directory(platform.database), commit, trace, server_context(platform.settings)
+    )
+    await verdicts.start()
+    sockets = [s for item in LISTENERS if (s := await _listen(server, item, platform))]
+    platform.ready(ROLE)
+    await platform.stopping.wait()
+    for socket in sockets:
+        socket.close()
+    await server.drain()
+    await verdicts.close()
+    await trace.close()
+
+
+async def _listen(server: Server, listener: Listener, platform: Platform) -> asyncio.Server | None:
+    port: int = getattr(server.settings, listener.port_setting)
+    if not port or (listener.implicit_tls and server.tls is None):
+        return None
+    try:
+        socket = await asyncio.get_running_loop().create_server(
+            lambda: Session(server, listener, tls=listener.implicit_tls),
+            server.settings.host,
+            port,
+            ssl=server.tls if listener.implicit_tls else None,
+        )
+    except OSError as error:
+        name = f"HOLUB_INGRESS_{listener.port_setting.upper()}"
+        raise port_in_use(name, port, error) from error
+    platform.note(listener.name, f"{server.settings.host}:{port}")
+    return socket

@@ -1,0 +1,67 @@
+"""The knobs of ingress."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from libs.common.runtime.settings import HolubSettings, settings_config
+
+
+class IngressSettings(HolubSettings):
+    """What ingress listens on, and how much it takes."""
+
+    model_config = settings_config("INGRESS")
+
+    hostname: str = "mail.example.test"
+    """Our name in the greeting and in Received."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+
+    smtp_port: int = Field(default=2525, ge=0, le=65535)
+    """MX: mail from other hosts for our domains; 0 turns a listener off."""
+
+    submission_port: int = Field(default=2587, ge=0, le=65535)
+    """Submission with STARTTLS (RFC 6409)."""
+
+    submissions_port: int = Field(default=2465, ge=0, le=65535)
+    """Submission with TLS from the start (RFC 8314)."""
+
+    lmtp_port: int = Field(default=2424, ge=0, le=65535)
+    """LMTP (RFC 2033), for a relay that we trust to have filtered nothing."""
+
+    max_message_octets: int = Field(default=50 * 1024 * 1024, ge=64 * 1024)
+    """The largest content; announced as SIZE."""
+
+    max_recipients: int = Field(default=1000, ge=100)
+    """Recipients of one message (RFC 5321 §4.5.3.1.8 asks for 100 at least)."""
+
+    max_connections: int = Field(default=2000, ge=1)
+    """Sessions at the same time; more are answered 421."""
+
+    max_received: int = Field(default=50, ge=10)
+    """Received fields in a message; more mean a loop (RFC 5321 §6.3)."""
+
+    max_errors: int = Field(default=20, ge=1)
+    """Refused commands in one session before it is closed."""
+
+    timeout_seconds: float = Field(default=300, gt=0)
+    """How long we wait for a client (RFC 5321 §4.5.3.2.7)."""
+
+    verdict_seconds: float = Field(default=15, ge=0, le=20)
+    """How long the final reply waits for filter's verdict; 0: not at all."""
+
+    put_seconds: float = Field(default=8, gt=0, le=8)
+    """The bound on making the content durable; then 451."""
+
+    publish_seconds: float = Field(default=5, gt=0, le=5)
+    """The bound on putting the job; then the outbox."""
+
+    max_unpublished: int = Field(default=10_000, ge=1)
+    """Messages that may be accepted without a job, segment only; then 451."""
+
+    max_unpublished_octets: int = Field(default=1024**3, ge=1)
+    """Octets of such messages."""
+
+    spool_folder: str = ""
+    """Where content over 256 KiB waits while it streams in; empty: the system's choice."""

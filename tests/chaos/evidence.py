@@ -1,0 +1,160 @@
+"""What can be seen from outside after a run: by IMAP, by SQL, at the outbound sink."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import imaplib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+
+from tests.chaos.content import MARKER
+from tests.chaos.sink import Taken
+from tests.chaos.supervisor import Death
+
+_FINAL = re.compile(
+    rb"^Final-Recipient:[^;\r\n]*;\s*<?([^>\s]+)>?\s*$", re.IGNORECASE | re.MULTILINE
+)
+_AT_ONCE = 20
+imaplib._MAXLINE = 10_000_000  # type: ignore[attr-defined]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One message in one mailbox, as IMAP gives it."""
+
+    account: str
+    mailbox: str
+    uid: int
+    run: str
+    seq: int
+    """0: it is none of ours."""
+    sha256: str
+    """Of the content, in hex: what follows the prefix."""
+    prefix: bytes = b""
+    bounced: tuple[str, ...] = ()
+    """The recipients that a DSN names; empty for other messages."""
+
+
+@dataclass(slots=True)
+class Evidence:
+    """All sinks of a run."""
+
+    copies: list[Copy] = field(default_factory=list)
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    """(account, mail_id) of each mailbox row, by SQL."""
+    outcomes: dict[tuple[str, str], str] = field(default_factory=dict)
+    """State of each (mail_id, recipient)."""
+    quarantined: set[tuple[str, str]] = field(default_factory=set)
+    deferred: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Last reply of each (mail_id, recipient) that waits."""
+    parked: list[tuple[str, str, str]] = field(default_factory=list)
+    """(queue, mail_id, reason)."""
+    outbox: int = 0
+    leases: int = 0
+    swept: int = 0
+    queues: dict[str, int] = field(default_factory=dict)
+    taken: list[Taken] = field(default_factory=list)
+    fsck: list[str] = field(default_factory=list)
+    """What `holub fsck` complains of."""
+    deaths: list[Death] = field(default_factory=list)
+    outages: int = 0
+    """Times that a backend was taken away."""
+
+
+def read_copy(account: str, mailbox: str, uid: int, raw: bytes) -> Copy:
+    """What a message is: one of ours with its prefix cut off, a DSN, or a stranger."""
+    head = raw.partition(b"\r\n\r\n")[0]
+    if b"multipart/report" in head.lower():
+        final = tuple(address.decode("utf-8", "replace") for address in _FINAL.findall(raw))
+        return Copy(account, mailbox, uid, "", 0, "", head, final or ("?",))
+    marker = MARKER.search(raw[: len(head) + 2])
+    if marker is None:
+        return Copy(account, mailbox, uid, "", 0, hashlib.sha256(raw).hexdigest(), head)
+    start = marker.start()
+    digest = hashlib.sha256(raw[start:]).hexdigest()
+    run, seq = marker["run"].decode(), int(marker["seq"])
+    return Copy(account, mailbox, uid, run, seq, digest, raw[:start])
+
+
+def read_mailboxes(port: int, account: str, password: str) -> list[Copy]:
+    """Every message of every mailbox of an account, read through IMAP."""
+    link = imaplib.IMAP4("127.0.0.1", port, timeout=60)
+    copies: list[Copy] = []
+    try:
+        link.login(account, password)
+        _, listed = link.list()
+        for line in listed:
+            if not isinstance(line, bytes):
+                raise imaplib.IMAP4.error(f"a mailbox's name as a literal: {line!r}")
+            name = line.rpartition(b" ")[2].strip(b'"').decode()
+            status, answer = link.select(f'"{name}"', readonly=True)
+            if status != "OK":
+                raise imaplib.IMAP4.error(f"SELECT {name} of {account}: {answer!r}")
+            copies += _read_selected(link, account, name, int(answer[0] or 0))
+    finally:
+        link.logout()
+    return copies
+
+
+def _read_selected(link: imaplib.IMAP4, account: str, name: str, count: int) -> list[Copy]:
+    copies = []
+    for first in range(1, count + 1, _AT_ONCE):
+        which = f"{first}:{min(count, first + _AT_ONCE - 1)}"
+        status, parts = link.fetch(which, "(UID BODY.PEEK[])")
+        if status != "OK":
+            raise imaplib.IMAP4.error(f"FETCH {which} in {name} of {account}: {parts!r}")
+        for index, part in enumerate(parts):
+            if isinstance(part, tuple):
+                # The UID may come before the literal or behind it.
+                rest = parts[index + 1] if index + 1 < len(parts) else b""
+                around = part[0] + (rest if isinstance(rest, bytes) else b"")
+                found = re.search(rb"UID (\d+)", around)
+                copies.append(read_copy(account, name, int(found[1]) if found else 0, part[1]))
+    return copies
+
+
+async def read_all_mailboxes(port: int, accounts: Sequence[str], password: str) -> list[Copy]:
+    """The mailboxes of all accounts, a few at a time."""
+    few = asyncio.Semaphore(3)
+
+    async def one(account: str) -> list[Copy]:
+        async with few:
+            return await asyncio.to_thread(read_mailboxes, port, account, password)
+
+    found = await asyncio.gather(*(one(account) for account in accounts))
+    return [copy for copies in found for copy in copies]
+
+
+async def read_rows(url: str, evidence: Evidence) -> None:
+    """Fill in what the tables say."""
+    connection = await asyncpg.connect(url)
+    try:
+        await _read_tables(connection, evidence)
+    finally:
+        await connection.close()
+
+
+async def _read_tables(connection: Any, evidence: Evidence) -> None:
+    rows = await connection.fetch(
+        "SELECT a.address, m.mail_id FROM mailbox_message m"
+        " JOIN mailbox b ON b.id = m.mailbox_id JOIN account a ON a.id = b.account_id"
+    )
+    evidence.rows = [(row[0], row[1]) for row in rows]
+    rows = await connection.fetch("SELECT mail_id, recipient, state FROM outcome")
+    evidence.outcomes = {(row[0], row[1]): row[2] for row in rows}
+    rows = await connection.fetch("SELECT mail_id, recipient FROM quarantine")
+    evidence.quarantined = {(row[0], row[1]) for row in rows}
+    rows = await connection.fetch("SELECT mail_id, recipient, last_reply FROM deferred")
+    evidence.deferred = {(row[0], row[1]): row[2] for row in rows}
+    rows = await connection.fetch("SELECT queue, mail_id, reason FROM parked")
+    evidence.parked = [(row[0], row[1], row[2]) for row in rows]
+    evidence.outbox = await connection.fetchval("SELECT count(*) FROM outbox")
+    evidence.leases = await connection.fetchval(
+        "SELECT count(*) FROM deferred WHERE lease_until > extract(epoch FROM now())"
+    )
+    evidence.swept = await connection.fetchval("SELECT count(*) FROM sweep")

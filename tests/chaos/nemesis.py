@@ -1,0 +1,156 @@
+"""The nemesis: what goes wrong, when, from a seed.  Each fault is written down and healed."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import aio_pika
+
+from tests.chaos.failpoints import Failpoints
+from tests.chaos.supervisor import Supervisor
+from tests.servers.clamd import Clamd
+from tests.servers.postgres import Postgres
+from tests.servers.rabbitmq import RabbitMQ
+
+QUEUES = ("filter", "delivery", "storage", "relay")
+
+
+@dataclass(slots=True)
+class Nemesis:
+    """All faults of one round."""
+
+    seed: int
+    platform: Supervisor
+    failpoints: Failpoints
+    rabbitmq: RabbitMQ
+    vhost: str
+    postgres: Postgres
+    clamd: Clamd
+    tell: Callable[[str], None] = print
+    pending: list[str] = field(default_factory=list)
+    """Failpoints that have not killed anything yet."""
+    outages: int = 0
+    rng: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(f"{self.seed}/nemesis")
+
+    async def crash_at_each(self, seconds: float) -> None:
+        """A kill at each pending failpoint, one after the other; those not passed stay pending."""
+        names = list(self.pending)
+        self.rng.shuffle(names)
+        for name in names:
+            self._arm([name])
+            began = time.monotonic()
+            while not self.failpoints.fired(name) and time.monotonic() < began + seconds:
+                await asyncio.sleep(0.1)
+            if self.failpoints.fired(name):
+                self.tell(f"crash at {name}")
+                await asyncio.sleep(0.3)
+            self._disarm()
+            await self.platform.ready()
+
+    def _arm(self, names: Sequence[str]) -> None:
+        self.platform.armed = ", ".join(names)
+        self.failpoints.arm(*(f"{name} kill once" for name in names))
+
+    def _disarm(self) -> None:
+        self.failpoints.arm()
+        self.platform.armed = ""
+        self.pending = [name for name in self.pending if not self.failpoints.fired(name)]
+
+    async def random_kills(self, count: int) -> None:
+        """kill -9 of any process at any time."""
+        for _ in range(count):
+            await asyncio.sleep(self.rng.uniform(0.5, 2.0))
+            name = self.rng.choice(sorted(self.platform.members))
+            self.tell(f"kill -9 {name}")
+            self.platform.kill(name, "nemesis")
+        await asyncio.sleep(1.5)
+        await self.platform.ready()
+
+    async def pauses(self, count: int, seconds: float) -> None:
+        """SIGSTOP of any process, then SIGCONT."""
+        for _ in range(count):
+            name = self.rng.choice(sorted(self.platform.members))
+            self.tell(f"pause {name} for {seconds:.0f} s")
+            self.outages += 1
+            await self.platform.pause(name, seconds)
+
+    async def late_verdicts(self, seconds: float) -> None:
+        """The scanner hangs, so that verdicts come after the 250."""
+        self.tell(f"pause clamd for {seconds:.0f} s")
+        self.outages += 1
+        self.clamd.pause()
+        await asyncio.sleep(seconds)
+        self.clamd.resume()
+
+    async def broker_outage(self, seconds: float) -> None:
+        """kill -9 of RabbitMQ, and a restart after some seconds."""
+        self.tell("kill -9 rabbitmq")
+        self.outages += 1
+        self._arm(self.pending)
+        self.rabbitmq.kill()
+        await asyncio.sleep(seconds)
+        self.rabbitmq.launch()
+        await asyncio.to_thread(self.rabbitmq.wait)
+        self.tell("rabbitmq is back")
+        await asyncio.sleep(3)
+        self._disarm()
+        await self.platform.ready()
+
+    async def database_outage(self, seconds: float) -> None:
+        """kill -9 of PostgreSQL, and a restart after some seconds."""
+        self.tell("kill -9 postgres")
+        self.outages += 1
+        self.postgres.kill()
+        await asyncio.sleep(seconds)
+        self.postgres.launch()
+        await asyncio.to_thread(self.postgres.wait)
+        self.tell("postgres is back")
+        await asyncio.sleep(2)
+        await self.platform.ready()
+
+    async def total_outage(self, seconds: float) -> None:
+        """RabbitMQ and PostgreSQL both away: the segments alone must be enough."""
+        self.tell("kill -9 rabbitmq and postgres")
+        self.outages += 2
+        self.rabbitmq.kill()
+        self.postgres.kill()
+        await asyncio.sleep(seconds)
+        self.postgres.launch()
+        self.rabbitmq.launch()
+        await asyncio.to_thread(self.postgres.wait)
+        await asyncio.to_thread(self.rabbitmq.wait)
+        self.tell("rabbitmq and postgres are back")
+        await asyncio.sleep(3)
+        await self.platform.ready()
+
+    async def delete_queues(self, backlog: float) -> None:
+        """Every queue is deleted while jobs wait in it: the consumers are held up before."""
+        held = [name for name in self.platform.members if name in ("storage", "delivery")]
+        self.outages += 1
+        self.tell(f"pause {', '.join(held)}; in {backlog:.0f} s delete all queues")
+        pauses = [asyncio.create_task(self.platform.pause(name, backlog + 0.5)) for name in held]
+        await asyncio.sleep(backlog)
+        lost = await self._delete_queues()
+        self.tell(f"deleted queues with {lost} frames of jobs in them")
+        await asyncio.gather(*pauses)
+        self._arm(self.pending)
+        await asyncio.sleep(5)
+        self._disarm()
+        await self.platform.ready()
+
+    async def _delete_queues(self) -> int:
+        connection = await aio_pika.connect(self.rabbitmq.url(self.vhost))
+        async with connection:
+            channel = await connection.channel()
+            lengths = await asyncio.to_thread(self.rabbitmq.queue_lengths, self.vhost)
+            for name in lengths:
+                if any(queue in name for queue in QUEUES):
+                    await channel.queue_delete(name)
+        return sum(lengths.values())

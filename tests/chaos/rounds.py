@@ -1,0 +1,82 @@
+"""The rounds of a run: which settings, which faults, and which seeded bugs each must find."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from tests.chaos.nemesis import Nemesis
+
+Script = Callable[[Nemesis, bool], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One platform from its start to its verdict, on an empty database, vhost and store."""
+
+    name: str
+    what: str
+    script: Script
+    environment: Mapping[str, str] = field(default_factory=dict)
+    power: bool = False
+    """Ends with a loss of power under load."""
+
+
+async def _queue(nemesis: Nemesis, short: bool) -> None:
+    await nemesis.crash_at_each(4 if short else 10)
+    await nemesis.late_verdicts(6)
+    await nemesis.broker_outage(2)
+    await nemesis.pauses(1 if short else 5, 5)
+    await nemesis.random_kills(5 if short else 60)
+    if not short:
+        for _ in range(5):
+            await nemesis.broker_outage(nemesis.rng.uniform(0, 10))
+            nemesis.pending = sorted(nemesis.failpoints.hits())
+            await nemesis.crash_at_each(10)
+
+
+async def _sweeper(nemesis: Nemesis, short: bool) -> None:
+    await nemesis.delete_queues(3)
+    await nemesis.database_outage(2)
+    await nemesis.total_outage(2)
+    await nemesis.crash_at_each(2 if short else 10)
+    for _ in range(0 if short else 5):
+        await nemesis.delete_queues(nemesis.rng.uniform(1, 6))
+        await nemesis.random_kills(20)
+        await nemesis.total_outage(nemesis.rng.uniform(0, 10))
+
+
+async def _power(nemesis: Nemesis, short: bool) -> None:
+    await nemesis.random_kills(1 if short else 10)
+
+
+_SWEEP = {
+    "HOLUB_STORAGE_SWEEP_EVERY_SECONDS": "2",
+    "HOLUB_STORAGE_SWEEP_AFTER_SECONDS": "8",
+    "HOLUB_STORAGE_SWEEP_AGAIN_SECONDS": "10",
+}
+
+ROUNDS = (
+    Round(
+        "queue",
+        "no queue is deleted and there is no sweeper: the queues alone lose nothing",
+        _queue,
+        {"HOLUB_STORAGE_SWEEP": "false"},
+    ),
+    Round(
+        "sweeper",
+        "queues and backends go away: the segments bring all of it back",
+        _sweeper,
+        _SWEEP,
+    ),
+    Round("power", "the power goes off: what was not synced is gone", _power, _SWEEP, power=True),
+)
+
+BUGS = {
+    "ack_before_commit": "queue",
+    "verdict_race": "queue",
+    "early_outcome": "sweeper",
+    "sweeper_off": "sweeper",
+    "skip_fsync": "power",
+}
+"""Each seeded bug of rule 15, and the round that must turn red on it."""
