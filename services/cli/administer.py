@@ -97,9 +97,7 @@ def new_accounts(address: str, count: int, password: str | None, quota: int) -> 
     numbers = range(1, count + 1)
     addresses = [f"{local_part}{i}@{name}" for i in numbers] if count else [address]
     hashed = hash_password(password)
-    with_database(
-        lambda db: registry.create_accounts(db, addresses, hashed, quota_octets=quota)
-    )
+    with_database(lambda db: registry.create_accounts(db, addresses, hashed, quota_octets=quota))
     print(f"created {addresses[0]}" + (f" to {addresses[-1]}" if count > 1 else ""))
     if made:
         print(f"password: {password}")
@@ -176,7 +174,9 @@ async def _waiting(database: Database) -> list[dict[str, Any]]:
     rows = []
     async with database.reading() as transaction:
         for table, since in tables:
-            row = await transaction.one_or_none(select(func.count(), func.min(since)).select_from(table))
+            row = await transaction.one_or_none(
+                select(func.count(), func.min(since)).select_from(table)
+            )
             count, oldest = row if row else (0, None)
             age = round(now - oldest, 1) if oldest else 0.0
             rows.append({"queue": f"({table.name})", "jobs": count, "oldest_seconds": age})

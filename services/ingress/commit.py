@@ -92,9 +92,7 @@ class Commit:
             put = await self._publish(header, FilterJob(ref, header, reply_to))
             if future is None or not put:
                 return accepted
-            left = min(
-                self._settings.verdict_seconds, start + DEADLINE_SECONDS - time.monotonic()
-            )
+            left = min(self._settings.verdict_seconds, start + DEADLINE_SECONDS - time.monotonic())
             verdict = await asyncio.wait_for(future, max(left, 0.01))
         except TimeoutError:
             log.info("verdict is late", mail_id=header.mail_id)

@@ -80,5 +80,8 @@ async def _check_loop(session: Session, spool: SpoolFile, content: bytes | Spool
     else:
         start = await asyncio.to_thread(spool.pread, 0, _HEADER_LOOK)
     end = start.find(b"\r\n\r\n")
-    if count_received(start[: end + 2] if end >= 0 else start) > session.server.settings.max_received:
+    if (
+        count_received(start[: end + 2] if end >= 0 else start)
+        > session.server.settings.max_received
+    ):
         raise Refusal(LOOP)

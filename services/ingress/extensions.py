@@ -31,7 +31,9 @@ def _when(condition: bool, line: str) -> str:
 
 
 EXTENSIONS = (
-    Extension(lambda s: f"SIZE {s.max_message_octets}", "test_smtplib_is_told_of_a_message_too_big"),
+    Extension(
+        lambda s: f"SIZE {s.max_message_octets}", "test_smtplib_is_told_of_a_message_too_big"
+    ),
     Extension(lambda _: "PIPELINING", "test_swaks_sends_pipelined"),
     Extension(lambda _: "8BITMIME", "test_smtplib_sends_eight_bits"),
     Extension(lambda _: "SMTPUTF8", "test_smtplib_sends_to_an_internationalised_address"),

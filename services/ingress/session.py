@@ -44,9 +44,7 @@ from services.ingress.transaction import MailTransaction
 
 log = get_logger(__name__)
 _ACCEPTED = Counter("holub_ingress_accepted_total", "Messages answered 250.", ["listener"])
-_REFUSED = Counter(
-    "holub_ingress_refused_total", "Refusals.", ["listener", "stage", "status"]
-)
+_REFUSED = Counter("holub_ingress_refused_total", "Refusals.", ["listener", "stage", "status"])
 _OCTETS = Counter("holub_ingress_octets_total", "Octets of content received.", ["listener"])
 
 MAX_COMMAND = 2048

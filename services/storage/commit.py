@@ -43,9 +43,7 @@ async def commit(transaction: Transaction, jobs: Sequence[StorageJob]) -> set[in
     return {p.mailbox_id for p in placed}
 
 
-async def _first_time(
-    transaction: Transaction, jobs: Sequence[StorageJob]
-) -> set[tuple[str, int]]:
+async def _first_time(transaction: Transaction, jobs: Sequence[StorageJob]) -> set[tuple[str, int]]:
     """Those (mail_id, account) that were never delivered: the log decides, not the mailbox.
 
     A message that its owner expunged must not come back when its job comes twice (I2).

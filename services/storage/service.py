@@ -65,9 +65,7 @@ async def run(platform: Platform) -> None:
     )
     sweeper = Sweeper(platform.database, platform.queue, platform.blobs, settings)
     aside = [
-        asyncio.create_task(
-            pump(platform.database, platform.queue, settings.outbox_every_seconds)
-        )
+        asyncio.create_task(pump(platform.database, platform.queue, settings.outbox_every_seconds))
     ]
     if settings.sweep and not seeded_bug("sweeper_off"):
         aside.append(asyncio.create_task(sweeper.run()))

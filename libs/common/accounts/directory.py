@@ -190,9 +190,7 @@ async def _one_level(
         )
     ):
         aliases.setdefault(source, set()).add(target)
-    return {
-        item: await _meaning(transaction, item, ours, found, aliases) for item in wanted
-    }
+    return {item: await _meaning(transaction, item, ours, found, aliases) for item in wanted}
 
 
 async def _meaning(

@@ -14,7 +14,9 @@ from libs.common.accounts.account import canonical, split_address
 from libs.common.db import Database, Transaction
 from libs.common.db.schema import account, alias, domain, mailbox, tenant
 
-_DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_DOMAIN = re.compile(
+    r"(?=.{1,253}$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+)
 _LOCAL_PART = re.compile(r"[^\s@<>\"(),:;\[\]\\\x00-\x1f]{1,64}")
 
 SPECIAL_MAILBOXES = (

@@ -46,7 +46,9 @@ _OPEN_FILES = 256
 
 _PUTS = Counter("holub_blobstore_puts_total", "Records put.", ["result"])
 _GROUPS = Histogram(
-    "holub_blobstore_group_size", "Records that shared one sync.", buckets=(1, 2, 4, 8, 16, 32, 64, 128)
+    "holub_blobstore_group_size",
+    "Records that shared one sync.",
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128),
 )
 _FSYNCS = Counter("holub_blobstore_fsyncs_total", "Calls of fsync and fdatasync.")
 _SECONDS = Histogram("holub_blobstore_put_seconds", "From put to durable.")
@@ -255,7 +257,9 @@ class FilesBlobStore:
         try:
             await asyncio.to_thread(segment.append, [head])
             async for chunk in content.chunks():
-                await asyncio.to_thread(lambda block: (sha256.update(block), segment.append([block])), chunk)
+                await asyncio.to_thread(
+                    lambda block: (sha256.update(block), segment.append([block])), chunk
+                )
             tail = [header, record.trailer(head, header, sha256.digest())]
             await asyncio.to_thread(segment.append, tail)
             await asyncio.to_thread(segment.sync)

@@ -174,7 +174,9 @@ mailbox_message = Table(
     Column("size", BigInteger, nullable=False),
     Column("prefix", Text, nullable=False, server_default=""),
 )
-Index("ix_mailbox_message_mailbox_id_modseq", mailbox_message.c.mailbox_id, mailbox_message.c.modseq)
+Index(
+    "ix_mailbox_message_mailbox_id_modseq", mailbox_message.c.mailbox_id, mailbox_message.c.modseq
+)
 
 vanished = Table(
     "vanished",

@@ -25,7 +25,13 @@ def new_mail_id() -> str:
         if _counter > 0xFFF:
             _last_milliseconds, _counter = _last_milliseconds + 1, 0
     rand = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
-    value = (_last_milliseconds & ((1 << 48) - 1)) << 80 | 0x7 << 76 | _counter << 64 | 0b10 << 62 | rand
+    value = (
+        (_last_milliseconds & ((1 << 48) - 1)) << 80
+        | 0x7 << 76
+        | _counter << 64
+        | 0b10 << 62
+        | rand
+    )
     return str(uuid.UUID(int=value))
 
 

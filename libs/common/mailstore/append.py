@@ -44,7 +44,9 @@ async def lock_accounts(transaction: Transaction, ids: Sequence[int]) -> None:
         )
 
 
-async def lock_mailboxes(transaction: Transaction, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+async def lock_mailboxes(
+    transaction: Transaction, ids: Sequence[int]
+) -> dict[int, tuple[int, int]]:
     """Lock these mailboxes, ascending; id -> (uidnext, highestmodseq)."""
     query = select(mailbox.c.id, mailbox.c.uidnext, mailbox.c.highestmodseq)
     query = query.where(in_list(mailbox.c.id, sorted(set(ids)), transaction.dialect))
@@ -154,9 +156,7 @@ _ACCOUNT = (
 )
 
 
-async def count_accounts(
-    transaction: Transaction, changes: Sequence[tuple[int, int, int]]
-) -> None:
+async def count_accounts(transaction: Transaction, changes: Sequence[tuple[int, int, int]]) -> None:
     """Add (account id, messages, octets) to the usage that quotas are held against."""
     sums: dict[int, list[int]] = {}
     for number, messages, octets in changes:

@@ -112,9 +112,7 @@ async def _update(
         return
     statement = (
         update(mailbox_message)
-        .where(
-            mailbox_message.c.mailbox_id == mailbox_id, mailbox_message.c.uid == bindparam("u")
-        )
+        .where(mailbox_message.c.mailbox_id == mailbox_id, mailbox_message.c.uid == bindparam("u"))
         .values(flags=bindparam("f"), keywords=bindparam("k"), modseq=modseq)
     )
     await transaction.execute(statement, updates)
@@ -141,7 +139,9 @@ async def move(
     if not rows:
         return []
     additions = [
-        Addition(account_id, to_id, r.mail_id, r.flags, r.keywords, r.internaldate, r.size, r.prefix)
+        Addition(
+            account_id, to_id, r.mail_id, r.flags, r.keywords, r.internaldate, r.size, r.prefix
+        )
         for r in rows
     ]
     new = await add(transaction, additions)
@@ -151,9 +151,7 @@ async def move(
 
 
 async def _owner(transaction: Transaction, mailbox_id: int) -> int:
-    owner = await transaction.scalar(
-        select(mailbox.c.account_id).where(mailbox.c.id == mailbox_id)
-    )
+    owner = await transaction.scalar(select(mailbox.c.account_id).where(mailbox.c.id == mailbox_id))
     if owner is None:
         raise MailStoreError("NONEXISTENT", "the mailbox is gone")
     return int(owner)

@@ -156,6 +156,4 @@ async def rename(transaction: Transaction, account_id: int, old: str, new: str) 
 async def subscribe(transaction: Transaction, account_id: int, name: str, on: bool) -> None:
     """Set whether a mailbox is subscribed."""
     found = await require(transaction, account_id, name)
-    await transaction.execute(
-        update(mailbox).where(mailbox.c.id == found.id).values(subscribed=on)
-    )
+    await transaction.execute(update(mailbox).where(mailbox.c.id == found.id).values(subscribed=on))

@@ -182,7 +182,11 @@ class MailStore:
     async def _keep(self, account_id: int, item: AppendItem) -> dict[str, object]:
         """Store the content; the row that refers to it."""
         header = RecordHeader(
-            new_mail_id(), time.time(), Envelope("", ()), Origin.IMAP, policy=(f"account={account_id}",)
+            new_mail_id(),
+            time.time(),
+            Envelope("", ()),
+            Origin.IMAP,
+            policy=(f"account={account_id}",),
         )
         ref = await self._blobs.put(encode_header(header), item.content, key=header.mail_id)
         record = await self._blobs.read(ref)
@@ -229,7 +233,14 @@ class MailStore:
                 transaction,
                 [
                     Addition(
-                        account_id, to.id, r.mail_id, r.flags, r.keywords, r.internaldate, r.size, r.prefix
+                        account_id,
+                        to.id,
+                        r.mail_id,
+                        r.flags,
+                        r.keywords,
+                        r.internaldate,
+                        r.size,
+                        r.prefix,
                     )
                     for r in rows
                 ],

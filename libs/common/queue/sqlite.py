@@ -225,5 +225,3 @@ class SqliteQueue:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._poller
         await self._file.close()
-
-

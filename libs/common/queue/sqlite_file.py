@@ -76,7 +76,11 @@ class Held:
         if self._octets > _COMPACT_OCTETS:
             # Ids ascend and old ones are settled; what is still held of them is only marked
             # as a suspect less, never lost.
-            keep = os.pread(self._fd, _COMPACT_OCTETS // 2, max(0, self._octets - len(raw) - _COMPACT_OCTETS // 2))
+            keep = os.pread(
+                self._fd,
+                _COMPACT_OCTETS // 2,
+                max(0, self._octets - len(raw) - _COMPACT_OCTETS // 2),
+            )
             os.ftruncate(self._fd, 0)
             raw = keep + raw
             self._octets = len(raw)
@@ -151,9 +155,7 @@ class QueueFile:
 
     async def remove(self, number: int) -> None:
         """Delete, in the next group; not waited for, since a lost ack is only a repetition."""
-        self._add(
-            _Work(lambda c: c.execute("DELETE FROM job WHERE id = ?", (number,)), None)
-        )
+        self._add(_Work(lambda c: c.execute("DELETE FROM job WHERE id = ?", (number,)), None))
 
     async def postpone(self, row: Row, not_before: float) -> None:
         """Set attempt and time; durable on return."""

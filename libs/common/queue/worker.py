@@ -72,9 +72,7 @@ class Worker:
             stop.cancel()
             await consumer.close()
 
-    async def _next(
-        self, consumer: Consumer, stop: asyncio.Task[bool]
-    ) -> Sequence[Lease] | None:
+    async def _next(self, consumer: Consumer, stop: asyncio.Task[bool]) -> Sequence[Lease] | None:
         """The next batch, with a slot taken for it; None when it is time to stop."""
         await self._slots.acquire()
         taking = asyncio.ensure_future(consumer.take(self._most))

@@ -19,7 +19,9 @@ async def find_messages(database: Database, what: str) -> list[str]:
     """mail_ids that `what` names: a mail_id, a Message-ID (with or without <>), an address."""
     what = what.strip()
     async with database.reading() as transaction:
-        if await transaction.scalar(select(trace.c.mail_id).where(trace.c.mail_id == what).limit(1)):
+        if await transaction.scalar(
+            select(trace.c.mail_id).where(trace.c.mail_id == what).limit(1)
+        ):
             return [what]
         bracketed = what if what.startswith("<") else f"<{what}>"
         by_message_id = select(message.c.mail_id).where(message.c.message_id == bracketed)

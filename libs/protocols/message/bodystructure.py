@@ -40,10 +40,10 @@ def render(part: Part) -> Wire:
     if part.type == "text":
         start = b"%b %d" % (start, part.lines)
     elif part.is_message:
-        header, too_many = envelope(part.children[0].header)
-        full = b"%b %b %b %d" % (start, header, inner[0].bodystructure, part.lines)
-        brief = b"%b %b %b %d)" % (start, header, inner[0].body, part.lines)
-        return Wire(b"%b %b)" % (full, extension), brief, cut or too_many)
+        inside = envelope(part.children[0].header)
+        full = b"%b %b %b %d" % (start, inside.wire, inner[0].bodystructure, part.lines)
+        brief = b"%b %b %b %d)" % (start, inside.wire, inner[0].body, part.lines)
+        return Wire(b"%b %b)" % (full, extension), brief, cut or inside.cut)
     return Wire(b"%b %b)" % (start, extension), start + b")")
 
 

@@ -48,8 +48,10 @@ def _text(content: bytes, part: Part) -> str:
         text = text.rstrip("\ufffd")
     if html:
         text = _ENTITY.sub(_character, _strip_html(text))
-    text = _UNREADABLE.sub(" ", " ".join(text.split())[:_ENOUGH])
-    return storable(" ".join(text.split())[:MAX_PREVIEW].rstrip())
+    text = " ".join(text[:_ENOUGH].split())
+    if not text.isprintable():
+        text = " ".join(_UNREADABLE.sub(" ", text).split())
+    return storable(text[:MAX_PREVIEW].rstrip())
 
 
 def _decoded(data: bytes, encoding: str) -> bytes:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from libs.protocols.message.address import parse_addresses
 from libs.protocols.message.bodystructure import render
 from libs.protocols.message.charset import decode_text, storable
 from libs.protocols.message.date import parse_date
-from libs.protocols.message.envelope import envelope
+from libs.protocols.message.envelope import Envelope, envelope
 from libs.protocols.message.header import Header
 from libs.protocols.message.mime import Part, scan
 from libs.protocols.message.parts import PartSpan, encode_parts, find_part
@@ -67,11 +66,11 @@ def summarise(content: bytes) -> Summary:
     structure = scan(content)
     root = structure.root
     header = root.header
-    envelope_wire, cut = envelope(header)
+    shown = envelope(header)
     wire = render(root)
     date = parse_date(header.first(b"date") or b"")
     return Summary(
-        envelope=envelope_wire,
+        envelope=shown.wire,
         bodystructure=wire.bodystructure,
         body=wire.body,
         header_size=header.end,
@@ -80,8 +79,8 @@ def summarise(content: bytes) -> Summary:
         sent_at=date.epoch if date else None,
         preview=preview(structure.content, root),
         parts=encode_parts(root),
-        limited=structure.reason or ("addresses" if cut or wire.cut else ""),
-        from_address=_from_address(header),
+        limited=structure.reason or ("addresses" if shown.cut or wire.cut else ""),
+        from_address=_from_address(shown),
         attachments=_attachments(root),
     )
 
@@ -97,8 +96,8 @@ def _message_id(header: Header) -> str:
     return _line(decode_text((match[0] if match else value)[:_RAW_TEXT]), MAX_TEXT)
 
 
-def _from_address(header: Header) -> str:
-    for one in parse_addresses(header.first(b"from") or b"", limit=10).addresses:
+def _from_address(shown: Envelope) -> str:
+    for one in shown.author:
         if one.address:
             return _line(one.address, MAX_TEXT)
     return ""

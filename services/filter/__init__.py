@@ -1,0 +1,14 @@
+"""filter: look at a message once, and decide.
+
+Reads the record, makes the summary that IMAP serves from, asks the scanners, and commits the
+`message` row with the verdict: the first writer wins, so that two filters never disagree.  Then
+it tells the ingress that waits, and hands what is wanted to delivery.
+
+Takes      filter
+Gives      delivery; verdict replies
+Reads      records
+Writes     message, quarantine and outcome (what is held), trace, watermark
+Talks to   clamd (INSTREAM)
+Failing    leaves jobs on the queue; while no scanner answers, mail waits here or is marked
+           (HOLUB_FILTER_UNSCANNED); a damaged record, or one that fails again and again, is parked
+"""

@@ -1,0 +1,153 @@
+"""Filter's wiring."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from libs.common.blobstore.protocol import BlobError
+from libs.common.db import DatabaseUnavailable
+from libs.common.jobs import DeliveryJob, FilterJob, VerdictReply, decode, encode
+from libs.common.queue.protocol import Lease, QueueError
+from libs.common.queue.worker import Worker
+from libs.common.runtime.failpoint import failpoint
+from libs.common.runtime.log import get_logger
+from libs.common.trace import Watermark, park
+from services.filter.budget import OctetBudget
+from services.filter.clamd import ClamdDropped, ClamdUnavailable, ScanFailed, open_clamd
+from services.filter.examine import Examined, Examiner
+from services.filter.record import Decided, known, record
+from services.filter.settings import FilterSettings
+from services.platform import Platform
+
+log = get_logger(__name__)
+QUEUE = "filter"
+HOLD_SECONDS = 2.0
+"""Between two tries at a message that waits for a scanner."""
+MOST_DROPS = 5
+"""So many daemons may go away in the middle of one content before that content is to blame."""
+
+
+class Filter:
+    """Handles batches of filter jobs."""
+
+    def __init__(self, platform: Platform, examiner: Examiner) -> None:
+        self._database = platform.database
+        self._queue = platform.queue
+        self._examiner = examiner
+        self.watermark = Watermark(platform.database, QUEUE)
+
+    async def handle(self, leases: Sequence[Lease]) -> None:
+        """Examine, record, reply, hand on; an exception puts all of it back.
+
+        Messages that no scanner answers for are held in hand; the others of the batch go on.
+        """
+        jobs = [decode(lease.body, FilterJob) for lease in leases]
+        again = [
+            job
+            for job, lease in zip(jobs, leases, strict=True)
+            if lease.attempt or lease.suspect or job.swept
+        ]
+        decided = await self._known(again)
+        if decided:
+            await self._hand_on(decided)
+        done = {item.job.header.mail_id for item in decided}
+        await self._examine_all([job for job in jobs if job.header.mail_id not in done])
+        for job in jobs:
+            self.watermark.note(job.header.received_at)
+
+    async def _known(self, jobs: Sequence[FilterJob]) -> list[Decided]:
+        """What was decided before needs no second scan: the stored verdict counts."""
+        if not jobs:
+            return []
+        async with self._database.reading() as transaction:
+            return await known(transaction, jobs)
+
+    async def _examine_all(self, jobs: Sequence[FilterJob]) -> None:
+        drops: Counter[str] = Counter()
+        while jobs:
+            start = time.monotonic()
+            examined, jobs = await self._examine(jobs, drops)
+            if examined:
+                took = time.monotonic() - start
+                await self._hand_on(await self._record(examined, took))
+            if jobs:
+                log.warning("held: no scanner answers", messages=len(jobs))
+                await asyncio.sleep(HOLD_SECONDS)
+
+    async def _record(self, examined: Sequence[Examined], took: float) -> list[Decided]:
+        decided = await self._database.retry(lambda tx: record(tx, examined, took))
+        await failpoint("filter.after_commit")
+        return decided
+
+    async def _examine(
+        self, jobs: Sequence[FilterJob], drops: Counter[str]
+    ) -> tuple[list[Examined], list[FilterJob]]:
+        """(those that are decided, those that wait for a scanner)"""
+        results = await asyncio.gather(
+            *(self._examiner.examine(job) for job in jobs), return_exceptions=True
+        )
+        examined, waiting = [], []
+        for job, result in zip(jobs, results, strict=True):
+            if isinstance(result, Examined):
+                examined.append(result)
+            elif isinstance(result, ClamdUnavailable):
+                waiting.append(job)
+                drops[job.header.mail_id] += isinstance(result, ClamdDropped)
+                if drops[job.header.mail_id] >= MOST_DROPS:
+                    raise ScanFailed(str(result))
+            else:
+                raise result
+        return examined, waiting
+
+    async def _hand_on(self, decided: Sequence[Decided]) -> None:
+        await self._reply(decided)
+        if onward := [item for item in decided if not item.held]:
+            await self._queue.put("delivery", [encode(_delivery(item)) for item in onward])
+        await failpoint("filter.after_publish")
+
+    async def _reply(self, decided: Sequence[Decided]) -> None:
+        """One answer for each ingress process, with all of its verdicts."""
+        by_address: dict[str, list[bytes]] = {}
+        for item in decided:
+            if item.job.reply_to:
+                reply = VerdictReply(item.job.header.mail_id, item.verdict, item.text)
+                by_address.setdefault(item.job.reply_to, []).append(encode(reply))
+        for address, bodies in by_address.items():
+            await self._queue.reply(address, bodies)
+
+
+def _delivery(item: Decided) -> DeliveryJob:
+    return DeliveryJob(
+        item.job.blob, item.job.header, item.size, verdict=item.verdict, prefix=item.prefix
+    )
+
+
+async def run(platform: Platform) -> None:
+    """Work until the platform stops, then finish what is in hand."""
+    settings: FilterSettings = FilterSettings.load()
+    async with open_clamd(
+        settings.clamd,
+        seconds=settings.clamd_seconds,
+        sessions=settings.clamd_sessions,
+        max_octets=settings.clamd_max_octets,
+    ) as clamd:
+        budget = OctetBudget(settings.memory_octets)
+        role = Filter(platform, Examiner(platform.blobs, clamd, settings.unscanned, budget))
+        worker = Worker(
+            platform.queue,
+            QUEUE,
+            role.handle,
+            lambda lease, reason: park(platform.database, QUEUE, lease, reason),
+            most=settings.batch,
+            prefetch=settings.batch * settings.concurrency * 2,
+            concurrency=settings.concurrency,
+            transient=(DatabaseUnavailable, QueueError, BlobError),
+        )
+        platform.ready(QUEUE)
+        try:
+            await worker.run(platform.stopping)
+        finally:
+            await role.watermark.close()

@@ -1,0 +1,41 @@
+"""The knobs of filter."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from libs.common.runtime.settings import HolubSettings, settings_config
+
+
+class FilterSettings(HolubSettings):
+    """Which scanners there are, and what happens when none answers."""
+
+    model_config = settings_config("FILTER")
+
+    clamd: str = ""
+    """Comma-separated daemons, `tcp://HOST:PORT` or `unix:///PATH`, tried in order; empty: none."""
+
+    clamd_seconds: float = Field(default=30, gt=0)
+    """How long one scan may take before the daemon is left for another."""
+
+    clamd_sessions: int = Field(default=4, ge=1, le=64)
+    """Scans at the same time on one daemon."""
+
+    clamd_max_octets: int = Field(default=100 * 1024 * 1024, ge=1024)
+    """The daemon's StreamMaxLength: larger content is not sent to it."""
+
+    unscanned: Literal["tempfail", "hold", "accept-and-mark"] = "tempfail"
+    """What becomes of mail while no daemon answers.  `tempfail` and `hold` keep it waiting until
+    one does (a message that is here was accepted, so it is never refused), and quarantine what no
+    daemon can ever take; `accept-and-mark` delivers it with `X-Holub-Unscanned: yes`."""
+
+    batch: int = Field(default=32, ge=1, le=1000)
+    """Jobs that are committed in one transaction at most."""
+
+    concurrency: int = Field(default=3, ge=1, le=32)
+    """Batches under way at the same time in one process."""
+
+    memory_octets: int = Field(default=128 * 1024 * 1024, ge=1024 * 1024)
+    """Content that is in memory at the same time; a larger message is examined alone."""
