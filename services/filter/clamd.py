@@ -131,9 +131,21 @@ class _Daemon:
         self._slots = asyncio.Semaphore(sessions)
         self._seconds = seconds
 
+    @property
+    def resting(self) -> bool:
+        """It failed a moment ago."""
+        return self.rest_until > time.monotonic()
+
+    def rest(self) -> None:
+        """Leave it alone for a while."""
+        self.rest_until = time.monotonic() + REST_SECONDS
+        self.close()
+
     async def scan(self, content: bytes) -> Scan:
         """One scan; the time that it waits for a session is not counted."""
         async with self._slots:
+            if self.resting:
+                raise _NoConnection("it failed a moment ago")
             while self._idle:
                 session = self._idle.pop()
                 if session.used_at + IDLE_SECONDS < time.monotonic():
@@ -212,15 +224,19 @@ class Clamd:
             return Scan(too_large=True)
         failures: list[tuple[_Daemon, Exception]] = []
         for daemon in self._daemons:
-            if daemon.rest_until > time.monotonic():
+            if daemon.resting:
                 continue
             try:
                 scan = await daemon.scan(content)
             except (_Refused, *_LOST) as error:
                 failures.append((daemon, error))
-                daemon.close()
+                if isinstance(error, TimeoutError | _NoConnection):
+                    # Those that wait for a session of it go on to the next daemon at once.
+                    daemon.rest()
                 log.warning("clamd failed", daemon=daemon.url, error=_words(error))
                 continue
+            for failed, _ in failures:
+                failed.rest()
             _SCANS.labels(_result(scan)).inc()
             return scan
         _SCANS.labels("failed").inc()
@@ -241,8 +257,9 @@ async def _blame(failures: Sequence[tuple[_Daemon, Exception]]) -> Exception:
     for daemon, error in failures:
         if isinstance(error, _Refused) or await daemon.well():
             well = well or not isinstance(error, _NoConnection)
+            daemon.rest_until = 0.0
         else:
-            daemon.rest_until = time.monotonic() + REST_SECONDS
+            daemon.rest()
     if well:
         return ScanFailed(why)
     if any(

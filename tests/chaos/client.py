@@ -107,6 +107,7 @@ class Load:
         connections: int = 6,
         per_second: float = 25.0,
         numbers: itertools.count[int] | None = None,
+        tries: int = 1_000_000,
     ) -> None:
         self._plan, self._ledger = plan, ledger
         self._mx, self._submission = mx, submission
@@ -114,6 +115,9 @@ class Load:
         self._connections = connections
         self._pause = connections / per_second
         self._stopping = asyncio.Event()
+        self._tries_left = tries
+        self.unanswered = 0
+        """Connections that could not be opened."""
         self.refusals: dict[str, int] = {}
         """Replies that were not 2xx, and how often."""
 
@@ -148,21 +152,31 @@ class Load:
         out = message.kind is Kind.OUTBOUND
         listener = self._submission if out and self._submission else self._mx
         session = sessions.pop(out, None)
+        session = session or await self._connect(listener, rng)
+        if session is None:
+            return
         try:
-            if session is None:
-                session = await Session.open(listener, rng)
             await self._transaction(session, message)
         except _LOST:
-            if session is not None:
-                session.close()
+            session.close()
             self._ledger.reply(message, Outcome.LOST_BEFORE_DOT)
-            await self._sleep(0.3)
             return
         session.left -= 1
         if session.left > 0:
             sessions[out] = session
         else:
             session.close()
+
+    async def _connect(self, listener: Listener, rng: random.Random) -> Session | None:
+        """A session, as soon as somebody listens; None when the load is to stop."""
+        while not self._stopping.is_set() and self._tries_left:
+            try:
+                return await Session.open(listener, rng)
+            except _LOST:
+                self.unanswered += 1
+                self._tries_left -= 1
+                await self._sleep(0.2)
+        return None
 
     async def _transaction(self, session: Session, message: Message) -> None:
         """One message; raises only when the connection was lost before the dot."""
@@ -194,5 +208,6 @@ class Load:
 
     def _refused(self, reply: str) -> None:
         if not reply.startswith("2"):
-            text = reply.split("\n", 1)[0][:100]
+            # Without the mail_id, which would make every refusal a kind of its own.
+            text = reply.split("\n", 1)[0].split(" (", 1)[0][:100]
             self.refusals[text] = self.refusals.get(text, 0) + 1

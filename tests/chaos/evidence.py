@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import imaplib
 import re
+import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import asyncpg
 
@@ -130,31 +134,56 @@ async def read_all_mailboxes(port: int, accounts: Sequence[str], password: str) 
     return [copy for copies in found for copy in copies]
 
 
-async def read_rows(url: str, evidence: Evidence) -> None:
+class Rows(Protocol):
+    """A read-only look at the tables, on either database."""
+
+    async def fetch(self, query: str) -> list[Any]:
+        """All rows."""
+        ...
+
+
+class PostgresRows:
+    """Through asyncpg."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    async def fetch(self, query: str) -> list[Any]:
+        """All rows."""
+        connection = await asyncpg.connect(self._url)
+        try:
+            return list(await connection.fetch(query))
+        finally:
+            await connection.close()
+
+
+class SqliteRows:
+    """Through the standard library, while others write."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def fetch(self, query: str) -> list[Any]:
+        """All rows."""
+        with contextlib.closing(sqlite3.connect(self._path, timeout=10)) as connection:
+            return connection.execute(query).fetchall()
+
+
+async def read_rows(rows: Rows, evidence: Evidence) -> None:
     """Fill in what the tables say."""
-    connection = await asyncpg.connect(url)
-    try:
-        await _read_tables(connection, evidence)
-    finally:
-        await connection.close()
-
-
-async def _read_tables(connection: Any, evidence: Evidence) -> None:
-    rows = await connection.fetch(
+    found = await rows.fetch(
         "SELECT a.address, m.mail_id FROM mailbox_message m"
         " JOIN mailbox b ON b.id = m.mailbox_id JOIN account a ON a.id = b.account_id"
     )
-    evidence.rows = [(row[0], row[1]) for row in rows]
-    rows = await connection.fetch("SELECT mail_id, recipient, state FROM outcome")
-    evidence.outcomes = {(row[0], row[1]): row[2] for row in rows}
-    rows = await connection.fetch("SELECT mail_id, recipient FROM quarantine")
-    evidence.quarantined = {(row[0], row[1]) for row in rows}
-    rows = await connection.fetch("SELECT mail_id, recipient, last_reply FROM deferred")
-    evidence.deferred = {(row[0], row[1]): row[2] for row in rows}
-    rows = await connection.fetch("SELECT queue, mail_id, reason FROM parked")
-    evidence.parked = [(row[0], row[1], row[2]) for row in rows]
-    evidence.outbox = await connection.fetchval("SELECT count(*) FROM outbox")
-    evidence.leases = await connection.fetchval(
-        "SELECT count(*) FROM deferred WHERE lease_until > extract(epoch FROM now())"
-    )
-    evidence.swept = await connection.fetchval("SELECT count(*) FROM sweep")
+    evidence.rows = [(row[0], row[1]) for row in found]
+    found = await rows.fetch("SELECT mail_id, recipient, state FROM outcome")
+    evidence.outcomes = {(row[0], row[1]): row[2] for row in found}
+    found = await rows.fetch("SELECT mail_id, recipient FROM quarantine")
+    evidence.quarantined = {(row[0], row[1]) for row in found}
+    found = await rows.fetch("SELECT mail_id, recipient, last_reply, lease_until FROM deferred")
+    evidence.deferred = {(row[0], row[1]): row[2] for row in found}
+    evidence.leases = sum(row[3] > time.time() for row in found)
+    found = await rows.fetch("SELECT queue, mail_id, reason FROM parked")
+    evidence.parked = [(row[0], row[1], row[2]) for row in found]
+    evidence.outbox = len(await rows.fetch("SELECT id FROM outbox"))
+    evidence.swept = len(await rows.fetch("SELECT mail_id FROM sweep"))

@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 
 from libs.common.accounts.registry import create_accounts, create_domain
 from libs.common.db import open_database
+from libs.common.db.migrate import migrate
 from tests.chaos.client import Listener
 from tests.chaos.supervisor import Supervisor
 from tests.servers.process import free_ports
@@ -30,9 +31,10 @@ class Platform:
 
 
 async def prepare(url: str, accounts: tuple[str, ...]) -> None:
-    """The domain and its accounts, all with one password."""
+    """The schema, the domain and its accounts, all with one password."""
     database = open_database(url)
     try:
+        await migrate(database)
         await create_domain(database, DOMAIN)
         # The cheapest hash there is: what argon2 costs is not the question here.
         hashed = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
@@ -50,24 +52,52 @@ def certificate(folder: Path) -> Mapping[str, str]:
     return {"HOLUB_TLS_CERTIFICATE": str(chain), "HOLUB_TLS_KEY": str(key)}
 
 
+ROLES = ("storage", "delivery", "relay", "filter", "imap", "ingress")
+
+
+def _ingress(mx: int, submission: int) -> dict[str, str]:
+    return {
+        "HOLUB_INGRESS_HOSTNAME": f"mx.{DOMAIN}",
+        "HOLUB_INGRESS_SMTP_PORT": str(mx),
+        "HOLUB_INGRESS_SUBMISSION_PORT": str(submission),
+        "HOLUB_INGRESS_SUBMISSIONS_PORT": "0",
+        "HOLUB_INGRESS_LMTP_PORT": "0",
+        "HOLUB_INGRESS_VERDICT_SECONDS": "2",
+    }
+
+
+def _relay(sink: int) -> dict[str, str]:
+    return {"HOLUB_RELAY_NEXT_HOP": f"127.0.0.1:{sink}"}
+
+
+def _imap(port: int) -> dict[str, str]:
+    return {
+        "HOLUB_IMAP_PORT": str(port),
+        "HOLUB_IMAP_TLS_PORT": "0",
+        "HOLUB_IMAP_ALLOW_PLAIN_LOGIN": "true",
+    }
+
+
 def add_members(
-    platform: Supervisor, *, clamd: str, sink: int, ingress_argv: tuple[str, ...] = ()
+    platform: Supervisor, *, clamd: str, sink: int, argv: tuple[str, ...] = ()
 ) -> Platform:
-    """One process of each role, and two of ingress."""
+    """One process of each role, and two of ingress; `argv` starts those of ingress."""
     mx, submission = free_ports(2), free_ports(2)
+    (imap,) = free_ports(1)
     for number in (0, 1):
-        settings = {
-            "HOLUB_INGRESS_MX_PORT": str(mx[number]),
-            "HOLUB_INGRESS_SUBMISSION_PORT": str(submission[number]),
-            "HOLUB_INGRESS_SUBMISSIONS_PORT": "0",
-            "HOLUB_INGRESS_LMTP_PORT": "0",
-            "HOLUB_INGRESS_VERDICT_SECONDS": "2",
-        }
-        platform.add(f"ingress-{number + 1}", settings, ingress_argv)
+        settings = _ingress(mx[number], submission[number])
+        platform.add(f"ingress-{number + 1}", settings, argv=argv)
     platform.add("filter", {"HOLUB_FILTER_CLAMD": clamd})
     platform.add("delivery", {})
     platform.add("storage", {})
-    platform.add("relay", {"HOLUB_RELAY_NEXT_HOP": f"127.0.0.1:{sink}"})
-    (imap,) = free_ports(1)
-    platform.add("imap", {"HOLUB_IMAP_PORT": str(imap), "HOLUB_IMAP_TLS_PORT": "0"})
+    platform.add("relay", _relay(sink))
+    platform.add("imap", _imap(imap))
     return Platform(Listener(tuple(mx)), Listener(tuple(submission), SENDER, PASSWORD), imap)
+
+
+def add_one(platform: Supervisor, *, clamd: str, sink: int, argv: tuple[str, ...] = ()) -> Platform:
+    """All roles in one process, as on a single machine."""
+    mx, submission, imap = free_ports(3)
+    settings = {"HOLUB_FILTER_CLAMD": clamd, **_ingress(mx, submission)}
+    platform.add("all", {**settings, **_relay(sink), **_imap(imap)}, argv=argv, roles=ROLES)
+    return Platform(Listener((mx,)), Listener((submission,), SENDER, PASSWORD), imap)

@@ -10,11 +10,9 @@ from dataclasses import dataclass, field
 
 import aio_pika
 
+from tests.chaos.backends import Servers
 from tests.chaos.failpoints import Failpoints
 from tests.chaos.supervisor import Supervisor
-from tests.servers.clamd import Clamd
-from tests.servers.postgres import Postgres
-from tests.servers.rabbitmq import RabbitMQ
 
 QUEUES = ("filter", "delivery", "storage", "relay")
 
@@ -26,10 +24,8 @@ class Nemesis:
     seed: int
     platform: Supervisor
     failpoints: Failpoints
-    rabbitmq: RabbitMQ
+    servers: Servers
     vhost: str
-    postgres: Postgres
-    clamd: Clamd
     tell: Callable[[str], None] = print
     pending: list[str] = field(default_factory=list)
     """Failpoints that have not killed anything yet."""
@@ -85,19 +81,19 @@ class Nemesis:
         """The scanner hangs, so that verdicts come after the 250."""
         self.tell(f"pause clamd for {seconds:.0f} s")
         self.outages += 1
-        self.clamd.pause()
+        self.servers.clamd.pause()
         await asyncio.sleep(seconds)
-        self.clamd.resume()
+        self.servers.clamd.resume()
 
     async def broker_outage(self, seconds: float) -> None:
         """kill -9 of RabbitMQ, and a restart after some seconds."""
         self.tell("kill -9 rabbitmq")
         self.outages += 1
         self._arm(self.pending)
-        self.rabbitmq.kill()
+        self.servers.rabbitmq.kill()
         await asyncio.sleep(seconds)
-        self.rabbitmq.launch()
-        await asyncio.to_thread(self.rabbitmq.wait)
+        self.servers.rabbitmq.launch()
+        await asyncio.to_thread(self.servers.rabbitmq.wait)
         self.tell("rabbitmq is back")
         await asyncio.sleep(3)
         self._disarm()
@@ -107,10 +103,10 @@ class Nemesis:
         """kill -9 of PostgreSQL, and a restart after some seconds."""
         self.tell("kill -9 postgres")
         self.outages += 1
-        self.postgres.kill()
+        self.servers.postgres.kill()
         await asyncio.sleep(seconds)
-        self.postgres.launch()
-        await asyncio.to_thread(self.postgres.wait)
+        self.servers.postgres.launch()
+        await asyncio.to_thread(self.servers.postgres.wait)
         self.tell("postgres is back")
         await asyncio.sleep(2)
         await self.platform.ready()
@@ -119,13 +115,13 @@ class Nemesis:
         """RabbitMQ and PostgreSQL both away: the segments alone must be enough."""
         self.tell("kill -9 rabbitmq and postgres")
         self.outages += 2
-        self.rabbitmq.kill()
-        self.postgres.kill()
+        self.servers.rabbitmq.kill()
+        self.servers.postgres.kill()
         await asyncio.sleep(seconds)
-        self.postgres.launch()
-        self.rabbitmq.launch()
-        await asyncio.to_thread(self.postgres.wait)
-        await asyncio.to_thread(self.rabbitmq.wait)
+        self.servers.postgres.launch()
+        self.servers.rabbitmq.launch()
+        await asyncio.to_thread(self.servers.postgres.wait)
+        await asyncio.to_thread(self.servers.rabbitmq.wait)
         self.tell("rabbitmq and postgres are back")
         await asyncio.sleep(3)
         await self.platform.ready()
@@ -146,10 +142,10 @@ class Nemesis:
         await self.platform.ready()
 
     async def _delete_queues(self) -> int:
-        connection = await aio_pika.connect(self.rabbitmq.url(self.vhost))
+        connection = await aio_pika.connect(self.servers.rabbitmq.url(self.vhost))
         async with connection:
             channel = await connection.channel()
-            lengths = await asyncio.to_thread(self.rabbitmq.queue_lengths, self.vhost)
+            lengths = await asyncio.to_thread(self.servers.rabbitmq.queue_lengths, self.vhost)
             for name in lengths:
                 if any(queue in name for queue in QUEUES):
                     await channel.queue_delete(name)

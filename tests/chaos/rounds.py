@@ -18,6 +18,8 @@ class Round:
     what: str
     script: Script
     environment: Mapping[str, str] = field(default_factory=dict)
+    embedded: bool = False
+    """All roles in one process on SQLite and files."""
     power: bool = False
     """Ends with a loss of power under load."""
 
@@ -46,6 +48,11 @@ async def _sweeper(nemesis: Nemesis, short: bool) -> None:
         await nemesis.total_outage(nemesis.rng.uniform(0, 10))
 
 
+async def _embedded(nemesis: Nemesis, short: bool) -> None:
+    await nemesis.crash_at_each(3 if short else 10)
+    await nemesis.random_kills(3 if short else 60)
+
+
 async def _power(nemesis: Nemesis, short: bool) -> None:
     await nemesis.random_kills(1 if short else 10)
 
@@ -69,6 +76,7 @@ ROUNDS = (
         _sweeper,
         _SWEEP,
     ),
+    Round("embedded", "one process on SQLite and files", _embedded, _SWEEP, embedded=True),
     Round("power", "the power goes off: what was not synced is gone", _power, _SWEEP, power=True),
 )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.chaos import disk
+from tests.chaos.backends import EmbeddedBackends, RealBackends, Servers, servers
 from tests.chaos.client import Load
 from tests.chaos.content import Mix, Plan
 from tests.chaos.evidence import Evidence, read_all_mailboxes, read_rows
@@ -30,6 +31,7 @@ from tests.chaos.members import (
     SENDER,
     Platform,
     add_members,
+    add_one,
     certificate,
     prepare,
 )
@@ -37,22 +39,10 @@ from tests.chaos.nemesis import Nemesis
 from tests.chaos.rounds import BUGS, ROUNDS, Round
 from tests.chaos.sink import Sink
 from tests.chaos.supervisor import ROOT, Supervisor
-from tests.servers.clamd import Clamd
-from tests.servers.postgres import Postgres
-from tests.servers.rabbitmq import RabbitMQ
 
 _CONNECTIONS = 6
 _MUST_CRASH = ("ingress", "filter", "delivery", "storage", "blobstore", "queue")
 """Roles and parts whose every failpoint must have killed a process in a whole run."""
-
-
-@dataclass(frozen=True, slots=True)
-class Servers:
-    """The real backends of a run."""
-
-    rabbitmq: RabbitMQ
-    postgres: Postgres
-    clamd: Clamd
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,39 +72,16 @@ class Result:
         return sum(len(check.violations) for check in self.checks)
 
 
-@contextlib.contextmanager
-def servers(folder: Path) -> Iterator[Servers]:
-    """Start the backends; PostgreSQL with fsync, for it will be killed."""
-    for name in ("rabbitmq", "postgres", "clamd"):
-        (folder / name).mkdir()
-    made = Servers(
-        RabbitMQ(folder / "rabbitmq"),
-        Postgres(folder / "postgres", fsync=True),
-        Clamd(folder / "clamd"),
-    )
-    try:
-        made.rabbitmq.launch()
-        made.postgres.start()
-        made.clamd.start()
-        made.rabbitmq.wait()
-        yield made
-    finally:
-        made.clamd.stop()
-        made.postgres.stop()
-        made.rabbitmq.stop()
-
-
 class Play:
     """One round under way."""
 
-    def __init__(self, which: Round, backends: Servers, options: Options, folder: Path) -> None:
+    def __init__(self, which: Round, made: Servers, options: Options, folder: Path) -> None:
         self._round = which
-        self._backends = backends
+        self._servers = made
         self._options = options
         self._folder = folder
         self._began = time.monotonic()
-        self._vhost = backends.rabbitmq.new_vhost()
-        self._database = backends.postgres.url(backends.postgres.new_database())
+        self._backends = EmbeddedBackends(folder) if which.embedded else RealBackends(made, folder)
         accounts = tuple(f"person{n}@{DOMAIN}" for n in range(1, options.accounts + 1))
         run = f"{which.name}{options.seed}"
         self._plan = Plan(run, options.seed, accounts, SENDER, OUTSIDE, Mix())
@@ -127,9 +94,9 @@ class Play:
 
     def _settings(self) -> dict[str, str]:
         return {
-            "HOLUB_DATABASE_URL": self._database,
-            "HOLUB_QUEUE_URL": self._backends.rabbitmq.url(self._vhost),
-            "HOLUB_BLOB_URL": f"file:{self._folder / 'blobs'}",
+            "HOLUB_DATABASE_URL": self._backends.database_url,
+            "HOLUB_QUEUE_URL": self._backends.queue_url,
+            "HOLUB_BLOB_URL": self._backends.blob_url,
             "HOLUB_LOG_FORMAT": "json",
             "HOLUB_SEEDED_BUG": self._options.bug,
             **certificate(self._folder),
@@ -144,7 +111,7 @@ class Play:
     async def play(self) -> Result:
         """The whole round."""
         print(f"round {self._round.name}: {self._round.what}", flush=True)
-        await prepare(self._database, self._plan.accounts)
+        await prepare(self._backends.database_url, self._plan.accounts)
         await self._sink.start()
         platform = self._members()
         nemesis = self._nemesis()
@@ -164,20 +131,19 @@ class Play:
     def _members(self) -> Platform:
         log = str(self._folder / "synced.jsonl")
         argv = (sys.executable, "-m", "tests.chaos.disk", log) if self._round.power else ()
-        clamd = self._backends.clamd.url
-        return add_members(self._supervisor, clamd=clamd, sink=self._sink.port, ingress_argv=argv)
+        add = add_one if self._round.embedded else add_members
+        clamd = self._servers.clamd.url
+        return add(self._supervisor, clamd=clamd, sink=self._sink.port, argv=argv)
 
     def _nemesis(self) -> Nemesis:
         return Nemesis(
             self._options.seed,
             self._supervisor,
             self._failpoints,
-            self._backends.rabbitmq,
-            self._vhost,
-            self._backends.postgres,
-            self._backends.clamd,
+            self._servers,
+            self._backends.vhost,
             self.tell,
-            discover(ROOT),
+            discover(ROOT, embedded=self._round.embedded),
         )
 
     async def _under_load(self, platform: Platform, nemesis: Nemesis, ledger: Ledger) -> None:
@@ -201,6 +167,8 @@ class Play:
             await sending
         counts = {outcome.value: n for outcome, n in ledger.outcomes.items() if n}
         self.tell(f"load ends: {counts}")
+        if load.unanswered:
+            self.tell(f"connections that nobody took: {load.unanswered}")
         if load.refusals:
             self.tell(f"refusals: {load.refusals}")
 
@@ -226,8 +194,8 @@ class Play:
 
     async def _left(self) -> dict[str, int]:
         seen = Evidence()
-        await read_rows(self._database, seen)
-        lengths = await asyncio.to_thread(self._backends.rabbitmq.queue_lengths, self._vhost)
+        await read_rows(self._backends.rows, seen)
+        lengths = await self._backends.queue_lengths()
         missing = [
             (attempt.mail_id, recipient)
             for attempt in read_ledger(self._ledger_path)
@@ -241,17 +209,15 @@ class Play:
 
     async def _judge(self, platform: Platform, nemesis: Nemesis) -> Result:
         evidence = Evidence(taken=self._sink.taken, deaths=self._supervisor.deaths)
-        await read_rows(self._database, evidence)
-        evidence.queues = await asyncio.to_thread(
-            self._backends.rabbitmq.queue_lengths, self._vhost
-        )
+        await read_rows(self._backends.rows, evidence)
+        evidence.queues = await self._backends.queue_lengths()
         accounts = [*self._plan.accounts, SENDER]
         evidence.copies = await read_all_mailboxes(platform.imap, accounts, PASSWORD)
         evidence.fsck = await asyncio.to_thread(fsck, self._environment)
         attempts = read_ledger(self._ledger_path)
         judge = Judge(self._plan.run, attempts, evidence, SENDER)
         deaths = evidence.deaths
-        relays = sum(death.role == "relay" for death in deaths)
+        relays = sum(death.role in ("relay", "all") for death in deaths)
         budget = Budget(
             ghosts=_CONNECTIONS * (len(deaths) + nemesis.outages),
             extras=RELAY_AT_ONCE * (relays + nemesis.outages),
@@ -296,11 +262,11 @@ def fsck(environment: Mapping[str, str]) -> list[str]:
 def play(rounds: Sequence[Round], options: Options, folder: Path) -> list[Result]:
     """Play rounds on one set of servers, print each verdict."""
     results = []
-    with servers(folder) as backends:
+    with servers(folder) as made:
         for which in rounds:
             place = folder / f"{which.name}-{options.bug or 'honest'}"
             place.mkdir()
-            result = asyncio.run(Play(which, backends, options, place).play())
+            result = asyncio.run(Play(which, made, options, place).play())
             print(table(result.checks), flush=True)
             print("".join(f"  note: {note}\n" for note in result.notes), flush=True)
             results.append(result)

@@ -64,8 +64,15 @@ class Supervisor:
         self.members: dict[str, Member] = {}
         self.deaths: list[Death] = []
 
-    def add(self, name: str, extra: Mapping[str, str], argv: Sequence[str] = ()) -> None:
-        """A member `ROLE` or `ROLE-N` with settings of its own."""
+    def add(
+        self,
+        name: str,
+        extra: Mapping[str, str],
+        *,
+        argv: Sequence[str] = (),
+        roles: Sequence[str] = (),
+    ) -> None:
+        """A member `ROLE` or `ROLE-N`, or one of several roles, with settings of its own."""
         role = name.partition("-")[0]
         (health,) = free_ports(1)
         environment = {
@@ -76,7 +83,10 @@ class Supervisor:
         }
         command = list(argv) or [str(Path(sys.executable).parent / "holub")]
         process = ServerProcess(
-            [*command, "run", role], ROOT, log=str(self._folder / f"{name}.log"), env=environment
+            [*command, "run", *(roles or [role])],
+            ROOT,
+            log=str(self._folder / f"{name}.log"),
+            env=environment,
         )
         self.members[name] = Member(name, role, process, health)
 

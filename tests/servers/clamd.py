@@ -73,8 +73,8 @@ class Clamd:
 
     @property
     def url(self) -> str:
-        """The unix socket, as `unix:PATH`."""
-        return f"unix:{self.socket}"
+        """The unix socket, as `unix:///PATH`."""
+        return f"unix://{self.socket}"
 
     @property
     def tcp_url(self) -> str:

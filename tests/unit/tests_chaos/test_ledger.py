@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import itertools
 from collections.abc import AsyncIterator
@@ -58,11 +59,31 @@ async def test_a_message_taken_without_an_answer_is_unknown(sink: Sink, tmp_path
     assert {a.seq for a in unknown} <= {t.seq for t in sink.taken if not t.answered}
 
 
-async def test_nobody_there_is_lost_before_the_dot(tmp_path: Path) -> None:
-    (attempt, *_) = await _send(tmp_path, 1, 6)
+async def test_a_connection_that_cannot_be_opened_is_no_attempt(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    load = Load(PLAN, ledger, Listener((1,)), None, per_second=500, tries=1, connections=1)
 
-    assert attempt.outcome is Outcome.LOST_BEFORE_DOT
-    assert attempt.dot_at == 0
+    await load.run(lambda: not load.unanswered)
+
+    assert load.unanswered == 1
+    assert read_ledger(tmp_path / "ledger.jsonl") == []
+
+
+async def test_a_session_that_ends_too_early_is_lost_before_the_dot(tmp_path: Path) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 hello\r\n")
+        for _ in range(2):
+            await reader.readuntil(b"\r\n")
+            writer.write(b"250 OK\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+
+    attempts = await _send(tmp_path, server.sockets[0].getsockname()[1], 12)
+
+    assert {a.outcome for a in attempts} == {Outcome.LOST_BEFORE_DOT}
+    assert {a.dot_at for a in attempts} == {0.0}
+    server.close()
 
 
 def test_a_ledger_that_ends_at_the_dot_says_unknown(tmp_path: Path) -> None:

@@ -1,0 +1,161 @@
+"""FETCH (RFC 9051 §6.4.5): everything but bodies comes from rows; bodies by ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from libs.common.mailstore import Entry, Flag, Stored, to_names
+from libs.protocols.imap import write
+from libs.protocols.imap.fetch import FetchItem, Section, parse_items
+from libs.protocols.imap.parse import Parser
+from libs.protocols.message.date import format_internaldate
+from libs.protocols.message.header import parse_header
+from libs.protocols.message.summary import find_part
+from services.imap.outcome import Done
+
+if TYPE_CHECKING:
+    from services.imap.session import Session
+
+_CHUNK = 256 * 1024
+_BATCH = 500
+"""Messages whose rows are read at a time."""
+_FROM_ENTRY = frozenset(("FLAGS", "UID", "INTERNALDATE", "RFC822.SIZE", "MODSEQ"))
+
+
+async def fetch(session: Session, parser: Parser) -> Done:
+    """FETCH."""
+    return await _fetch(session, parser, uid=False)
+
+
+async def uid_fetch(session: Session, parser: Parser) -> Done:
+    """UID FETCH."""
+    return await _fetch(session, parser, uid=True)
+
+
+async def _fetch(session: Session, parser: Parser, *, uid: bool) -> Done:
+    parser.space()
+    ranges = parser.sequence_set()
+    parser.space()
+    items = parse_items(parser)
+    parser.end()
+    if uid and "UID" not in items:
+        items = ("UID", *items)
+    view = session.selected()
+    uids = view.select(ranges, uid=uid)
+    seen = [] if view.read_only else await _mark_seen(session, items, uids)
+    if seen and "FLAGS" not in items:
+        items = (*items, "FLAGS")
+    if all(item in _FROM_ENTRY for item in items):
+        for number in uids:
+            await _respond(session, items, view.entries[number], None)
+        return Done("fetched")
+    for start in range(0, len(uids), _BATCH):
+        part = uids[start : start + _BATCH]
+        for stored in await session.gateway.store.stored(view.mailbox.id, part):
+            await _respond(session, items, view.entries[stored.uid], stored)
+    return Done("fetched")
+
+
+async def _mark_seen(
+    session: Session, items: Sequence[FetchItem], uids: Sequence[int]
+) -> Sequence[int]:
+    """BODY[...] sets \\Seen, BODY.PEEK[...] does not."""
+    if all(isinstance(item, str) or item.peek for item in items):
+        return []
+    view = session.selected()
+    unseen = [uid for uid in uids if not view.entries[uid].flags & Flag.SEEN]
+    if unseen:
+        entries, _ = await session.gateway.store.store(
+            view.mailbox.id, unseen, "add", Flag.SEEN, ""
+        )
+        view.entries.update({entry.uid: entry for entry in entries})
+    return unseen
+
+
+async def _respond(
+    session: Session, items: Sequence[FetchItem], entry: Entry, stored: Stored | None
+) -> None:
+    stream = session.stream
+    stream.add(b"* %d FETCH (" % session.selected().number(entry.uid))
+    for i, item in enumerate(items):
+        if i:
+            stream.add(b" ")
+        if isinstance(item, Section):
+            assert stored is not None
+            await _section(session, item, stored)
+        else:
+            stream.add(_simple(item, entry, stored))
+    stream.add(b")\r\n")
+    if stream.full:
+        await stream.flush()
+
+
+def _simple(item: str, entry: Entry, stored: Stored | None) -> bytes:
+    match item:
+        case "UID":
+            return b"UID %d" % entry.uid
+        case "FLAGS":
+            return b"FLAGS " + write.flag_list(to_names(entry.flags, entry.keywords))
+        case "INTERNALDATE":
+            return f'INTERNALDATE "{format_internaldate(entry.internaldate).strip()}"'.encode()
+        case "RFC822.SIZE":
+            return b"RFC822.SIZE %d" % entry.size
+        case "MODSEQ":
+            return b"MODSEQ (%d)" % entry.modseq
+    assert stored is not None
+    match item:
+        case "ENVELOPE":
+            return b"ENVELOPE " + stored.envelope
+        case "BODYSTRUCTURE":
+            return b"BODYSTRUCTURE " + stored.bodystructure
+        case _:
+            return b"BODY " + stored.body
+
+
+def _span(section: Section, stored: Stored) -> tuple[int, int] | None:
+    """Octets [start, stop) of prefix and content; None: no such part."""
+    before = len(stored.prefix)
+    if section.part == "":
+        return 0, before + stored.content_size
+    found = find_part(stored.parts, section.part)
+    if found is None:
+        return None
+    if section.part == "HEADER":
+        # The prefix is the beginning of the header that clients see.
+        return 0, before + found.end
+    return before + found.start, before + found.end
+
+
+async def _section(session: Session, section: Section, stored: Stored) -> None:
+    span = _span(section, stored)
+    if span is None:
+        session.stream.add(section.label + b' ""')
+        return
+    if section.fields:
+        data = _pick(await session.gateway.store.read(stored, *span), section)
+        end = None if section.count is None else section.start + section.count
+        data = data[section.start : end]
+        session.stream.add(section.label + b" {%d}\r\n" % len(data) + data)
+        return
+    start, stop = span
+    if section.count is not None:
+        start = min(start + section.start, stop)
+        stop = min(start + section.count, stop)
+    session.stream.add(section.label + b" {%d}\r\n" % (stop - start))
+    for at in range(start, stop, _CHUNK):
+        end = min(at + _CHUNK, stop)
+        session.stream.add(await session.gateway.store.read(stored, at, end))
+        if session.stream.full:
+            await session.stream.flush()
+
+
+def _pick(header: bytes, section: Section) -> bytes:
+    """The fields asked for, unchanged, with the blank line (RFC 9051 §6.4.5.1)."""
+    wanted = set(section.fields)
+    parts = [
+        header[field.start : field.end]
+        for field in parse_header(header).fields
+        if (field.name.lower() in wanted) != section.invert
+    ]
+    return b"".join(parts) + b"\r\n"

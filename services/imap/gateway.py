@@ -1,0 +1,93 @@
+"""What all sessions of the process share: the store, the directory, and who watches what."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge
+
+from libs.common.accounts import Directory
+from libs.common.db import DatabaseUnavailable
+from libs.common.mailstore import MailStore
+from libs.common.runtime.log import get_logger
+from services.imap.settings import ImapSettings
+
+if TYPE_CHECKING:
+    from services.imap.session import Session
+
+log = get_logger(__name__)
+SESSIONS = Gauge("holub_imap_sessions", "Open sessions.")
+COMMANDS = Counter("holub_imap_commands_total", "Commands answered.", ["command", "result"])
+CATCH_UP_SECONDS = 5.0
+
+
+class Gateway:
+    """Wakes the sessions whose mailbox changed, on a notice or by comparing MODSEQs."""
+
+    def __init__(
+        self,
+        settings: ImapSettings,
+        store: MailStore,
+        directory: Directory,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.directory = directory
+        self.tls = tls
+        self.sessions: set[Session] = set()
+        self._watching: dict[int, set[Session]] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        SESSIONS.set_function(lambda: len(self.sessions))
+
+    def start(self) -> None:
+        """From now on sessions are woken."""
+        self._tasks = [
+            asyncio.create_task(self._hear()),
+            asyncio.create_task(self._compare()),
+        ]
+
+    async def close(self) -> None:
+        """Stop waking."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def watch(self, session: Session, mailbox_id: int) -> None:
+        """This session has this mailbox selected."""
+        self._watching.setdefault(mailbox_id, set()).add(session)
+
+    def unwatch(self, session: Session, mailbox_id: int) -> None:
+        """It does not any more."""
+        watchers = self._watching.get(mailbox_id, set())
+        watchers.discard(session)
+        if not watchers:
+            self._watching.pop(mailbox_id, None)
+
+    def _wake(self, mailbox_ids: Iterable[int]) -> None:
+        for number in mailbox_ids:
+            for session in self._watching.get(number, ()):
+                session.changed.set()
+
+    async def _hear(self) -> None:
+        async for mailbox_ids in self.store.changes():
+            self._wake(mailbox_ids)
+
+    async def _compare(self) -> None:
+        """Notices are hints (rule 11): one query for all open mailboxes finds what was missed."""
+        while True:
+            await asyncio.sleep(CATCH_UP_SECONDS)
+            try:
+                found = await self.store.highestmodseqs(list(self._watching))
+            except DatabaseUnavailable as error:
+                log.warning("cannot compare mailboxes", error=str(error))
+                continue
+            for number, sessions in list(self._watching.items()):
+                # A mailbox that is gone is news as well.
+                modseq = found.get(number, -1)
+                for session in sessions:
+                    if session.view is not None and session.view.modseq != modseq:
+                        session.changed.set()

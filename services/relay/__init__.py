@@ -1,0 +1,20 @@
+"""relay: hand mail to other hosts.
+
+Takes one message for its recipients in one domain and speaks SMTP to the next hop.  Then for each
+recipient: 2yz, relayed; 4yz or no answer, deferred, and tried again as `schedule` says; 5yz or too
+old, bounced, and a DSN goes to the reverse-path if an account of ours sent the message, else
+the recipient is quarantined (a bounce might go to somebody who never wrote: I9).
+
+Before an attempt its recipients are rows of `deferred` with a lease and an attempt number.  The
+job is acked as soon as these are committed: from there the rows are the queue, and whoever finds
+a lease that ended goes on.  Right before the final dot, and with the result, the attempt number
+is checked, so that an attempt that slept too long neither sends nor records.
+
+Takes      relay
+Gives      filter (DSNs, through the outbox)
+Reads      records
+Writes     deferred, outcome, quarantine, effect, outbox, trace; records of DSNs
+Talks to   the next hop (HOLUB_RELAY_NEXT_HOP); there is no MX routing yet
+Standards  RFC 5321, 2920, 3207, 3461, 3464, 6152, 6531
+Failing    leaves rows that come due again; a crash between dot and record sends a second copy
+"""

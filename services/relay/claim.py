@@ -1,0 +1,194 @@
+"""Claims: recipients of one message in one domain that this process may try now (rule 7).
+
+A claim is rows of `deferred` that carry our name, an end of the lease and the number of the
+attempt.  The number is the fence: whoever takes a row over raises it, and what is sent or
+recorded under an older number is refused.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+from sqlalchemy import delete, func, select, tuple_, update
+
+from libs.common.db import Transaction
+from libs.common.db.bulk import in_list
+from libs.common.db.schema import deferred, outcome
+from libs.common.jobs import Recipient, RelayJob, decode, encode
+
+MOST_ROWS = 500
+"""Rows that are looked at to find what is due."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Unit:
+    """One recipient under one attempt."""
+
+    mail_id: str
+    n: int
+    attempt: int
+    """From 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one attempt is about."""
+
+    job: RelayJob
+    units: tuple[Unit, ...]
+
+    def recipient(self, n: int) -> Recipient:
+        """The recipient with this ordinal."""
+        return next(r for r in self.job.header.envelope.recipients if r.n == n)
+
+
+async def database_now(transaction: Transaction) -> float:
+    """The time by the one clock that all processes share."""
+    if transaction.dialect == "postgresql":
+        return float(
+            await transaction.scalar(select(func.extract("epoch", func.clock_timestamp())))
+        )
+    return time.time()
+
+
+async def claim_new(
+    transaction: Transaction, jobs: Sequence[RelayJob], owner: str, seconds: float
+) -> list[Claim]:
+    """Rows for jobs from the queue; recipients that have a row or an outcome are left out."""
+    now = await database_now(transaction)
+    rows = [_row(job, n, owner, now, seconds) for job in jobs for n in job.recipients]
+    rows.sort(key=lambda row: (row["mail_id"], row["n"]))
+    new = await transaction.insert_new(deferred, rows, ("mail_id", "n"))
+    keys = {(str(row["mail_id"]), int(row["n"])) for row in new}
+    # Asked after the insert, which waits for one who just deletes such a row: so a job that
+    # comes again while its outcome is recorded finds either the row or the outcome.
+    keys -= await _drop_finished(transaction, keys)
+    claims = []
+    for job in jobs:
+        units = [Unit(job.header.mail_id, n, 1) for n in job.recipients]
+        ours = tuple(unit for unit in units if (unit.mail_id, unit.n) in keys)
+        keys -= {(unit.mail_id, unit.n) for unit in ours}
+        if ours:
+            claims.append(Claim(job, ours))
+    return claims
+
+
+async def _drop_finished(
+    transaction: Transaction, keys: set[tuple[str, int]]
+) -> set[tuple[str, int]]:
+    ids = {mail_id for mail_id, _ in keys}
+    query = select(outcome.c.mail_id, outcome.c.n).where(
+        in_list(outcome.c.mail_id, sorted(ids), transaction.dialect)
+    )
+    finished = {(row.mail_id, row.n) for row in await transaction.rows(query)} & keys
+    if finished:
+        mine = tuple_(deferred.c.mail_id, deferred.c.n).in_(sorted(finished))
+        await transaction.execute(delete(deferred).where(mine))
+    return finished
+
+
+def _row(job: RelayJob, n: int, owner: str, now: float, seconds: float) -> dict[str, object]:
+    header = job.header
+    recipient = next(r for r in header.envelope.recipients if r.n == n)
+    return {
+        "mail_id": header.mail_id,
+        "n": n,
+        "recipient": recipient.address,
+        "domain": job.domain,
+        "received_at": header.received_at,
+        "attempts": 1,
+        "next_attempt_at": now,
+        "lease_owner": owner,
+        "lease_until": now + seconds,
+        "job": encode(_alone(job, recipient)),
+    }
+
+
+def _alone(job: RelayJob, recipient: Recipient) -> RelayJob:
+    """The job for one recipient: a row must not grow with the number of the others."""
+    replace = msgspec.structs.replace
+    envelope = replace(job.header.envelope, recipients=(recipient,))
+    header = replace(job.header, envelope=envelope)
+    return replace(job, header=header, recipients=(recipient.n,))
+
+
+async def claim_due(transaction: Transaction, owner: str, seconds: float, most: int) -> list[Claim]:
+    """Take up to `most` groups of rows that are due and that nobody holds."""
+    now = await database_now(transaction)
+    due = (deferred.c.next_attempt_at <= now) & (deferred.c.lease_until <= now)
+    first = select(deferred.c.mail_id, deferred.c.domain).where(due)
+    first = first.order_by(deferred.c.next_attempt_at).limit(MOST_ROWS)
+    groups = list(dict.fromkeys((r.mail_id, r.domain) for r in await transaction.rows(first)))
+    if not groups:
+        return []
+    query = (
+        select(deferred.c.mail_id, deferred.c.n, deferred.c.attempts, deferred.c.job)
+        .where(due, tuple_(deferred.c.mail_id, deferred.c.domain).in_(groups[:most]))
+        .order_by(deferred.c.mail_id, deferred.c.n)
+        .with_for_update(skip_locked=True)
+    )
+    rows = await transaction.rows(query)
+    if not rows:
+        return []
+    keys = tuple_(deferred.c.mail_id, deferred.c.n).in_([(row.mail_id, row.n) for row in rows])
+    await transaction.execute(
+        update(deferred)
+        .where(keys)
+        .values(lease_owner=owner, lease_until=now + seconds, attempts=deferred.c.attempts + 1)
+    )
+    return _claims(
+        (decode(bytes(row.job), RelayJob), Unit(row.mail_id, row.n, row.attempts + 1))
+        for row in rows
+    )
+
+
+def _claims(items: Iterable[tuple[RelayJob, Unit]]) -> list[Claim]:
+    """One claim for each message and domain, with the recipients of all its rows."""
+    groups: dict[tuple[str, str], list[tuple[RelayJob, Unit]]] = {}
+    for job, unit in items:
+        groups.setdefault((unit.mail_id, job.domain), []).append((job, unit))
+    claims = []
+    for group in groups.values():
+        known = {r.n: r for job, _ in group for r in job.header.envelope.recipients}
+        units = tuple(unit for _, unit in group)
+        recipients = tuple(known[n] for n in sorted(known))
+        job, replace = group[0][0], msgspec.structs.replace
+        envelope = replace(job.header.envelope, recipients=recipients)
+        header = replace(job.header, envelope=envelope)
+        job = replace(job, header=header, recipients=tuple(unit.n for unit in units))
+        claims.append(Claim(job, units))
+    return claims
+
+
+async def still_ours(transaction: Transaction, owner: str, units: Sequence[Unit]) -> set[Unit]:
+    """Those units that nobody took over, asked right before the dot."""
+    query = select(deferred.c.mail_id, deferred.c.n, deferred.c.attempts).where(
+        deferred.c.lease_owner == owner,
+        in_list(deferred.c.mail_id, sorted({u.mail_id for u in units}), transaction.dialect),
+    )
+    held = {Unit(row.mail_id, row.n, row.attempts) for row in await transaction.rows(query)}
+    return held & set(units)
+
+
+async def renew(transaction: Transaction, owner: str, seconds: float) -> int:
+    """Keep all that this process holds; how many rows that are."""
+    now = await database_now(transaction)
+    return await transaction.execute(
+        update(deferred).where(deferred.c.lease_owner == owner).values(lease_until=now + seconds)
+    )
+
+
+async def release(transaction: Transaction, owner: str, units: Sequence[Unit]) -> None:
+    """Give up claims of which nothing was sent: they are due at once, for whoever comes."""
+    if not units:
+        return
+    keys = tuple_(deferred.c.mail_id, deferred.c.n, deferred.c.attempts)
+    await transaction.execute(
+        update(deferred)
+        .where(deferred.c.lease_owner == owner)
+        .where(keys.in_([(u.mail_id, u.n, u.attempt) for u in units]))
+        .values(lease_owner="", lease_until=0.0)
+    )

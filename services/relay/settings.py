@@ -1,0 +1,76 @@
+"""The knobs of relay."""
+
+from __future__ import annotations
+
+import socket
+
+from pydantic import Field, field_validator
+
+from libs.common.runtime.settings import HolubSettings, settings_config
+from services.relay.next_hop import parse_next_hop
+
+
+class RelaySettings(HolubSettings):
+    """Where mail goes, how much at a time, and how long it is tried."""
+
+    model_config = settings_config("RELAY")
+
+    hostname: str = Field(default_factory=socket.getfqdn)
+    """Our name in EHLO and in bounces.  It must resolve to our address, or many hosts refuse us."""
+
+    next_hop: str = ""
+    """`HOST:PORT` that takes all mail for other hosts.  Empty: mail waits, and says why."""
+
+    at_once: int = Field(default=20, ge=1, le=1000)
+    """Attempts under way at the same time in one process; each has a connection."""
+
+    connect_seconds: float = Field(default=30, gt=0)
+    """Until the connection stands."""
+
+    command_seconds: float = Field(default=300, gt=0)
+    """Until the reply to a command (RFC 5321 §4.5.3.2)."""
+
+    block_seconds: float = Field(default=180, gt=0)
+    """Until a block of content is taken (RFC 5321 §4.5.3.2.5)."""
+
+    dot_seconds: float = Field(default=600, gt=0)
+    """Until the reply to the final dot (RFC 5321 §4.5.3.2.6): too short means second copies."""
+
+    attempt_seconds: float = Field(default=1800, gt=0)
+    """A whole attempt up to the final dot, however slowly the other side goes on."""
+
+    lease_seconds: float = Field(default=60, ge=1)
+    """How soon another process takes over what a dead one had in hand; renewed by live ones."""
+
+    poll_seconds: float = Field(default=1, gt=0)
+    """Time between two looks at what is due."""
+
+    delays_seconds: str = "300,900,1800,3600,7200,14400"
+    """Times between attempts, by commas; the last one stays.  Each is spread by 20 %."""
+
+    lifetime_seconds: float = Field(default=5 * 86400, gt=0)
+    """How long a message is tried (RFC 5321 §4.5.4.1)."""
+
+    idle_seconds: float = Field(default=10, ge=0)
+    """How long a connection is kept for the next message; 0: never."""
+
+    messages_per_connection: int = Field(default=100, ge=1)
+    """After so many messages a connection is closed."""
+
+    @field_validator("next_hop")
+    @classmethod
+    def _is_next_hop(cls, value: str) -> str:
+        parse_next_hop(value)
+        return value
+
+    @field_validator("delays_seconds")
+    @classmethod
+    def _are_delays(cls, value: str) -> str:
+        if not all(float(item) > 0 for item in value.split(",")):
+            raise ValueError("delays must be over 0")
+        return value
+
+    @property
+    def delays(self) -> tuple[float, ...]:
+        """The times between attempts, in seconds."""
+        return tuple(float(item) for item in self.delays_seconds.split(","))
