@@ -33,6 +33,8 @@ async def serve(
         await _converse(session)
     except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
         pass  # The client is gone; every command that was answered OK is committed.
+    except Exception:
+        log.exception("session failed", peer=ip)
     finally:
         session.leave()
         gateway.sessions.discard(session)

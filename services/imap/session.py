@@ -142,7 +142,8 @@ class Session:
         except Exception:
             log.exception("command failed", command=name)
             line = No("a fault of ours; please try again", "SERVERBUG").line(tag)
-        COMMANDS.labels(name if name != "?" else "unknown", line.split(b" ", 2)[1].decode()).inc()
+        word = line.split(b" ", 2)[1].decode() if line else "OK"
+        COMMANDS.labels(name if self._known(name) else "unknown", word).inc()
         if self.view is not None and name not in _NO_EXPUNGE and not self.closing:
             await self.tell_news()
         self.stream.add(line)
@@ -155,6 +156,10 @@ class Session:
             parser.space()
             name = f"UID {parser.atom()}"
         return name
+
+    @staticmethod
+    def _known(name: str) -> bool:
+        return any(name in table for table in (_ANY, _NOT_AUTHENTICATED, _AUTHENTICATED, _SELECTED))
 
     def _handler(self, name: str) -> Handler:
         if name in _ANY:

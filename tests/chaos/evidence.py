@@ -108,18 +108,27 @@ def read_mailboxes(port: int, account: str, password: str) -> list[Copy]:
 def _read_selected(link: imaplib.IMAP4, account: str, name: str, count: int) -> list[Copy]:
     copies = []
     for first in range(1, count + 1, _AT_ONCE):
-        which = f"{first}:{min(count, first + _AT_ONCE - 1)}"
-        status, parts = link.fetch(which, "(UID BODY.PEEK[])")
-        if status != "OK":
-            raise imaplib.IMAP4.error(f"FETCH {which} in {name} of {account}: {parts!r}")
-        for index, part in enumerate(parts):
-            if isinstance(part, tuple):
-                # The UID may come before the literal or behind it.
-                rest = parts[index + 1] if index + 1 < len(parts) else b""
-                around = part[0] + (rest if isinstance(rest, bytes) else b"")
-                found = re.search(rb"UID (\d+)", around)
-                copies.append(read_copy(account, name, int(found[1]) if found else 0, part[1]))
+        last = min(count, first + _AT_ONCE - 1)
+        found = _fetch(link, f"{first}:{last}")
+        if len(found) <= last - first:
+            # One that cannot be read must not hide its neighbours.
+            found = [item for n in range(first, last + 1) for item in _fetch(link, str(n))]
+        copies += [read_copy(account, name, uid, raw) for uid, raw in found]
     return copies
+
+
+def _fetch(link: imaplib.IMAP4, which: str) -> list[tuple[int, bytes]]:
+    """(UID, octets) of the messages of a set, without those that the server cannot read."""
+    status, parts = link.fetch(which, "(UID BODY.PEEK[])")
+    found = []
+    for index, part in enumerate(parts if status == "OK" else ()):
+        if isinstance(part, tuple):
+            # The UID may come before the literal or behind it.
+            rest = parts[index + 1] if index + 1 < len(parts) else b""
+            around = part[0] + (rest if isinstance(rest, bytes) else b"")
+            uid = re.search(rb"UID (\d+)", around)
+            found.append((int(uid[1]) if uid else 0, part[1]))
+    return found
 
 
 async def read_all_mailboxes(port: int, accounts: Sequence[str], password: str) -> list[Copy]:

@@ -67,7 +67,15 @@ def _ingress(mx: int, submission: int) -> dict[str, str]:
 
 
 def _relay(sink: int) -> dict[str, str]:
-    return {"HOLUB_RELAY_NEXT_HOP": f"127.0.0.1:{sink}"}
+    return {
+        "HOLUB_RELAY_HOSTNAME": f"mx.{DOMAIN}",
+        "HOLUB_RELAY_NEXT_HOP": f"127.0.0.1:{sink}",
+        "HOLUB_RELAY_AT_ONCE": str(RELAY_AT_ONCE),
+        # A dead process's leases and a deferred recipient's turn come soon, for the run is short.
+        "HOLUB_RELAY_LEASE_SECONDS": "3",
+        "HOLUB_RELAY_POLL_SECONDS": "0.5",
+        "HOLUB_RELAY_DELAYS_SECONDS": "1,2,4",
+    }
 
 
 def _imap(port: int) -> dict[str, str]:

@@ -1,0 +1,120 @@
+"""One attempt: the message of a claim to one next hop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from libs.common.blobstore.protocol import BlobError, BlobStore
+from libs.common.jobs import Recipient, RelayJob
+from services.relay.claim import Claim
+from services.relay.fate import Fate, deferred
+from services.relay.next_hop import NOT_CONFIGURED, NextHop
+from services.relay.outgoing import outgoing_head, split_head
+from services.relay.smtp_client import Connection, ConnectionLost, Connections
+from services.relay.transaction import MOST_RECIPIENTS, NotBegun, Parcel, transact
+
+WHOLE_OCTETS = 1024 * 1024
+"""Content up to this size is read as one, and verified; a larger one is read in blocks."""
+BLOCK_OCTETS = 256 * 1024
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A claim under way, and what is known of it so far."""
+
+    claim: Claim
+    dotted: bool = False
+    """A final dot may have been sent: the outcome must not be given up."""
+    fates: dict[int, Fate] = field(default_factory=dict)
+
+
+class Attempter:
+    """Makes attempts; one per process."""
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        connections: Connections,
+        hop: NextHop | None,
+        *,
+        seconds: float,
+    ) -> None:
+        self._blobs = blobs
+        self._connections = connections
+        self._hop = hop
+        self._seconds = seconds
+
+    async def run(self, attempt: Attempt, fence: Callable[[], Awaitable[None]]) -> None:
+        """Fill `attempt.fates` for every recipient of the claim; raises `FenceLost`."""
+        claim = attempt.claim
+        recipients = [claim.recipient(unit.n) for unit in claim.units]
+        for start in range(0, len(recipients), MOST_RECIPIENTS):
+            group = tuple(recipients[start : start + MOST_RECIPIENTS])
+            attempt.fates |= await self._group(attempt, group, fence)
+
+    async def _group(
+        self, attempt: Attempt, group: tuple[Recipient, ...], fence: Callable[[], Awaitable[None]]
+    ) -> dict[int, Fate]:
+        if self._hop is None:
+            return _all(group, deferred("4.3.5", NOT_CONFIGURED))
+        host = str(self._hop)
+        try:
+            async with asyncio.timeout(self._seconds) as limit:
+
+                async def before_dot() -> None:
+                    await fence()
+                    # From here the reply has a time limit of its own, and must be waited for.
+                    limit.reschedule(None)
+                    attempt.dotted = True
+
+                parcel = await self._parcel(attempt.claim.job, group, before_dot)
+                return await self._hand_over(self._hop, parcel)
+        except (ConnectionLost, NotBegun) as error:
+            return _all(group, deferred("4.4.1", str(error), host))
+        except TimeoutError:
+            return _all(group, deferred("4.4.2", f"not done in {self._seconds:.0f} s", host))
+        except BlobError as error:
+            return _all(group, deferred("4.3.0", f"our store does not give the message: {error}"))
+
+    async def _hand_over(self, hop: NextHop, parcel: Parcel) -> dict[int, Fate]:
+        connection = await self._connections.take(hop)
+        if connection.transactions:
+            try:
+                return await self._transact(connection, parcel)
+            except NotBegun:
+                # It was closed while it waited for us; that says nothing about the host.
+                connection = await self._connections.take(hop, fresh=True)
+        return await self._transact(connection, parcel)
+
+    async def _transact(self, connection: Connection, parcel: Parcel) -> dict[int, Fate]:
+        fates = await transact(connection, parcel)
+        self._connections.give_back(connection)
+        return fates
+
+    async def _parcel(
+        self,
+        job: RelayJob,
+        group: tuple[Recipient, ...],
+        fence: Callable[[], Awaitable[None]],
+    ) -> Parcel:
+        if job.size <= WHOLE_OCTETS:
+            first = (await self._blobs.read(job.blob)).content
+        else:
+            first = await self._blobs.read_range(job.blob, 0, WHOLE_OCTETS)
+        head, body = split_head(first)
+        leaving = outgoing_head(job.header, head)
+
+        async def rest() -> AsyncIterator[bytes]:
+            yield body
+            for start in range(len(first), job.size, BLOCK_OCTETS):
+                stop = min(job.size, start + BLOCK_OCTETS)
+                yield await self._blobs.read_range(job.blob, start, stop)
+
+        size = job.size + len(leaving) - len(head)
+        return Parcel(job.header.envelope, group, size, leaving, rest, fence)
+
+
+def _all(group: tuple[Recipient, ...], fate: Fate) -> dict[int, Fate]:
+    return {recipient.n: fate for recipient in group}

@@ -1,0 +1,70 @@
+"""Relay's wiring."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+
+from libs.common.blobstore.protocol import BlobError
+from libs.common.db import DatabaseUnavailable
+from libs.common.queue.protocol import QueueError
+from libs.common.queue.worker import Worker
+from libs.common.trace import park
+from services.platform import Platform
+from services.relay.attempt import Attempter
+from services.relay.next_hop import NOT_CONFIGURED, parse_next_hop
+from services.relay.relay import QUEUE, Relay
+from services.relay.settings import RelaySettings
+from services.relay.smtp_client import Connections, Timeouts
+
+
+async def run(platform: Platform) -> None:
+    """Work until the platform stops, then finish what is in hand."""
+    settings: RelaySettings = RelaySettings.load()
+    hop = parse_next_hop(settings.next_hop)
+    connections = Connections(
+        settings.hostname,
+        Timeouts(
+            settings.connect_seconds,
+            settings.command_seconds,
+            settings.block_seconds,
+            settings.dot_seconds,
+        ),
+        idle_seconds=settings.idle_seconds,
+        most_messages=settings.messages_per_connection,
+    )
+    attempter = Attempter(platform.blobs, connections, hop, seconds=settings.attempt_seconds)
+    owner = f"{settings.hostname}:{os.getpid()}:{secrets.token_hex(4)}"
+    relay = Relay(platform.database, platform.blobs, attempter, settings, owner)
+    worker = Worker(
+        platform.queue,
+        QUEUE,
+        relay.handle,
+        lambda lease, reason: park(platform.database, QUEUE, lease, reason),
+        most=settings.at_once,
+        prefetch=2 * settings.at_once,
+        transient=(DatabaseUnavailable, QueueError, BlobError),
+    )
+    aside = [
+        asyncio.create_task(relay.poll_for_ever()),
+        asyncio.create_task(relay.renew_for_ever()),
+        asyncio.create_task(_tidy(connections, settings.idle_seconds)),
+    ]
+    platform.note(QUEUE, f"next hop {hop}" if hop else NOT_CONFIGURED)
+    platform.ready(QUEUE)
+    try:
+        await worker.run(platform.stopping)
+        aside[0].cancel()
+        await relay.drain(platform.settings.drain_seconds * 0.7)
+    finally:
+        for task in aside:
+            task.cancel()
+        await asyncio.gather(*aside, return_exceptions=True)
+        await connections.close()
+
+
+async def _tidy(connections: Connections, every: float) -> None:
+    while True:
+        await asyncio.sleep(max(every, 1.0))
+        await connections.tidy()
