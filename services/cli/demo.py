@@ -91,8 +91,8 @@ async def _run(settings: PlatformSettings) -> None:
 def _read_env() -> dict[str, str]:
     if not _ENV.exists():
         return {}
-    lines = (line.split("=", 1) for line in _ENV.read_text().splitlines() if "=" in line)
-    return {name: value for name, value in lines}
+    pairs = (line.partition("=") for line in _ENV.read_text().splitlines())
+    return {name: value for name, equals, value in pairs if equals}
 
 
 async def _ensure_demo(database: Database) -> dict[str, str]:

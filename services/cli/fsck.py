@@ -22,7 +22,8 @@ _CHECKS: dict[str, str] = {
         SELECT mail_id, n FROM deferred WHERE next_attempt_at > :now + 16200
             OR received_at < :now - 6 * 86400""",
     "A1 no recipient has both a terminal state and a next attempt": """
-        SELECT d.mail_id, d.n FROM deferred d JOIN outcome o ON o.mail_id = d.mail_id AND o.n = d.n""",
+        SELECT d.mail_id, d.n FROM deferred d
+          JOIN outcome o ON o.mail_id = d.mail_id AND o.n = d.n""",
     "A3 UIDs are below UIDNEXT": """
         SELECT m.mailbox_id, m.uid FROM mailbox_message m JOIN mailbox b ON b.id = m.mailbox_id
          WHERE m.uid >= b.uidnext""",
@@ -82,15 +83,16 @@ async def _sql(transaction: Transaction, statement: str) -> list[str]:
 
 async def _unreadable(database: Database, blobs: BlobStore, content: bool) -> list[str]:
     """A4: rows without a readable blob of their size and SHA-256."""
-    wrong, after = [], ""
+    wrong: list[str] = []
+    after = ""
     while True:
         async with database.reading() as transaction:
             rows = await transaction.rows(_BLOBS, {"after": after})
         if not rows:
             return wrong
         for row in rows:
-            if reason := await _reason(blobs, row, content):
-                wrong.append(f"{row.mail_id} {reason}")
+            reason = await _reason(blobs, row, content)
+            wrong += [f"{row.mail_id} {reason}"] if reason else []
         after = rows[-1].mail_id
 
 

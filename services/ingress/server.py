@@ -82,4 +82,4 @@ class Server:
         for session in list(self.sessions):
             session.drain()
         while self.sessions or self._commits:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # once in the life of a process

@@ -135,7 +135,7 @@ class Session(SMTP):
     @property
     def ip(self) -> str:
         """The client's address."""
-        peer = self.session.peer if self.session else None
+        peer: Any = getattr(self.session, "peer", None)
         return str(peer[0]) if isinstance(peer, tuple) and peer else "127.0.0.1"
 
     async def _converse(self) -> None:
@@ -200,7 +200,7 @@ class Session(SMTP):
         """The reply to one command line; None when it was sent already."""
         if not line.endswith(b"\r\n"):
             return Reply(500, "5.5.2", "a command ends in CRLF")
-        if len(line) > MAX_COMMAND and not line[:4].upper() == b"AUTH":
+        if len(line) > MAX_COMMAND and line[:4].upper() != b"AUTH":
             return Reply(500, "5.5.6", f"a command has at most {MAX_COMMAND} octets")
         try:
             verb, _, argument = line[:-2].decode().partition(" ")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from libs.common.blobstore.protocol import BlobError, BlobStore
 from libs.common.jobs import Recipient, RelayJob
-from services.relay.claim import Claim
+from services.relay.claim import Claim, Unit
 from services.relay.fate import Fate, deferred
 from services.relay.next_hop import NOT_CONFIGURED, NextHop
 from services.relay.outgoing import outgoing_head, split_head
 from services.relay.smtp_client import Connection, ConnectionLost, Connections
-from services.relay.transaction import MOST_RECIPIENTS, NotBegun, Parcel, transact
+from services.relay.transaction import NotBegun, Parcel, transact
 
 WHOLE_OCTETS = 1024 * 1024
 """Content up to this size is read as one, and verified; a larger one is read in blocks."""
@@ -22,12 +22,16 @@ BLOCK_OCTETS = 256 * 1024
 
 @dataclass(slots=True)
 class Attempt:
-    """A claim under way, and what is known of it so far."""
+    """A claim under way."""
 
     claim: Claim
+    waiting: list[Unit] = field(default_factory=list)
+    """Units without a recorded result."""
     dotted: bool = False
     """A final dot may have been sent: the outcome must not be given up."""
-    fates: dict[int, Fate] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.waiting = list(self.claim.units)
 
 
 class Attempter:
@@ -46,17 +50,11 @@ class Attempter:
         self._hop = hop
         self._seconds = seconds
 
-    async def run(self, attempt: Attempt, fence: Callable[[], Awaitable[None]]) -> None:
-        """Fill `attempt.fates` for every recipient of the claim; raises `FenceLost`."""
-        claim = attempt.claim
-        recipients = [claim.recipient(unit.n) for unit in claim.units]
-        for start in range(0, len(recipients), MOST_RECIPIENTS):
-            group = tuple(recipients[start : start + MOST_RECIPIENTS])
-            attempt.fates |= await self._group(attempt, group, fence)
-
-    async def _group(
-        self, attempt: Attempt, group: tuple[Recipient, ...], fence: Callable[[], Awaitable[None]]
+    async def run(
+        self, attempt: Attempt, units: Sequence[Unit], fence: Callable[[], Awaitable[None]]
     ) -> dict[int, Fate]:
+        """A fate for each of these units, at most 100; raises `FenceLost`."""
+        group = tuple(attempt.claim.recipient(unit.n) for unit in units)
         if self._hop is None:
             return _all(group, deferred("4.3.5", NOT_CONFIGURED))
         host = str(self._hop)

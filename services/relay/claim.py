@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
-from sqlalchemy import delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, extract, func, select, tuple_, update
 
 from libs.common.db import Transaction
 from libs.common.db.bulk import in_list
@@ -48,9 +48,7 @@ class Claim:
 async def database_now(transaction: Transaction) -> float:
     """The time by the one clock that all processes share."""
     if transaction.dialect == "postgresql":
-        return float(
-            await transaction.scalar(select(func.extract("epoch", func.clock_timestamp())))
-        )
+        return float(await transaction.scalar(select(extract("epoch", func.clock_timestamp()))))
     return time.time()
 
 
@@ -173,22 +171,24 @@ async def still_ours(transaction: Transaction, owner: str, units: Sequence[Unit]
     return held & set(units)
 
 
-async def renew(transaction: Transaction, owner: str, seconds: float) -> int:
-    """Keep all that this process holds; how many rows that are."""
+async def renew(
+    transaction: Transaction, owner: str, units: Sequence[Unit], seconds: float
+) -> None:
+    """Keep what this process has in hand."""
     now = await database_now(transaction)
-    return await transaction.execute(
-        update(deferred).where(deferred.c.lease_owner == owner).values(lease_until=now + seconds)
+    await transaction.execute(
+        update(deferred).where(_held(owner, units)).values(lease_until=now + seconds)
     )
 
 
 async def release(transaction: Transaction, owner: str, units: Sequence[Unit]) -> None:
     """Give up claims of which nothing was sent: they are due at once, for whoever comes."""
-    if not units:
-        return
-    keys = tuple_(deferred.c.mail_id, deferred.c.n, deferred.c.attempts)
     await transaction.execute(
-        update(deferred)
-        .where(deferred.c.lease_owner == owner)
-        .where(keys.in_([(u.mail_id, u.n, u.attempt) for u in units]))
-        .values(lease_owner="", lease_until=0.0)
+        update(deferred).where(_held(owner, units)).values(lease_owner="", lease_until=0.0)
     )
+
+
+def _held(owner: str, units: Sequence[Unit]) -> ColumnElement[bool]:
+    keys = tuple_(deferred.c.mail_id, deferred.c.n, deferred.c.attempts)
+    held = keys.in_([(unit.mail_id, unit.n, unit.attempt) for unit in units])
+    return (deferred.c.lease_owner == owner) & held

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from libs.common.blobstore.protocol import BlobError, BlobStore
+from libs.common.blobstore.protocol import BlobStore
 from libs.common.db import Database, DatabaseUnavailable, Transaction
-from libs.common.jobs import FilterJob, Recipient, RelayJob, decode, encode
-from libs.common.jobs.record import encode_header
+from libs.common.jobs import RelayJob, decode
 from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
-from services.relay import bounce, claim, schedule
+from services.relay import claim
 from services.relay.attempt import Attempt, Attempter
-from services.relay.bounce import Notice
 from services.relay.claim import Claim, Unit
-from services.relay.fate import Fate, Result, deferred
-from services.relay.outgoing import split_head
+from services.relay.fate import Fate, deferred
+from services.relay.results import Results
 from services.relay.settings import RelaySettings
 from services.relay.settle import Report, Settled, settle
 from services.relay.together import Together
-from services.relay.transaction import FenceLost
+from services.relay.transaction import MOST_RECIPIENTS, FenceLost
 
 log = get_logger(__name__)
 _RESULTS = Counter("holub_relay_attempts_total", "Recipients tried, by result.", ["result"])
@@ -35,14 +32,6 @@ _IN_HAND = Gauge("holub_relay_in_hand", "Claims in hand.")
 _STALE = Counter("holub_relay_stale_total", "Attempts that another process took over.")
 QUEUE = "relay"
 RETRY_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """A DSN that is stored and not yet put."""
-
-    child: str = ""
-    job: bytes = b""
 
 
 class Relay:
@@ -57,12 +46,13 @@ class Relay:
         owner: str,
     ) -> None:
         self._database = database
-        self._blobs = blobs
+        self._results = Results(blobs, settings)
         self._attempter = attempter
         self._settings = settings
         self._owner = owner
         self._slots = asyncio.Semaphore(settings.at_once)
         self._in_hand: dict[asyncio.Task[None], Attempt] = {}
+        self._stopping = False
         self._room = asyncio.Event()
         self._room.set()
         self._fences: Together[tuple[Unit, ...], bool] = Together(self._check)
@@ -106,15 +96,25 @@ class Relay:
 
     async def renew_for_ever(self) -> None:
         """Keep our leases while we live."""
-        seconds = self._settings.lease_seconds
         while True:
-            await asyncio.sleep(seconds / 3)
+            await asyncio.sleep(self._settings.lease_seconds / 3)
             if not self._in_hand:
                 continue
             try:
-                await self._database.retry(lambda tx: claim.renew(tx, self._owner, seconds))
+                units = [u for attempt in self._in_hand.values() for u in attempt.waiting]
+                await self._renew(units)
             except Exception as error:
                 log.warning("leases are not renewed", error=str(error))
+
+    async def _renew(self, units: Sequence[Unit]) -> None:
+        seconds = self._settings.lease_seconds
+        await self._database.retry(lambda tx: claim.renew(tx, self._owner, units, seconds))
+
+    async def open_when(self, stopping: asyncio.Event) -> None:
+        """Once we stop, jobs in hand are claimed without waiting, and released by `drain`."""
+        await stopping.wait()
+        self._stopping = True
+        self._room.set()
 
     async def drain(self, seconds: float) -> None:
         """Finish attempts; give up those before their dot after a while, and their leases."""
@@ -124,8 +124,13 @@ class Relay:
         for task, _ in given_up:
             task.cancel()
         await asyncio.gather(*self._in_hand, return_exceptions=True)
-        units = [unit for _, attempt in given_up for unit in attempt.claim.units]
-        await self._database.retry(lambda tx: claim.release(tx, self._owner, units))
+        units = [unit for _, attempt in given_up for unit in attempt.waiting]
+        if not units:
+            return
+        try:
+            await self._database.retry(lambda tx: claim.release(tx, self._owner, units))
+        except DatabaseUnavailable as error:
+            log.warning("leases are left to end by themselves", error=str(error))
 
     def _take_in_hand(self, claims: Sequence[Claim]) -> None:
         for item in claims:
@@ -145,30 +150,35 @@ class Relay:
 
     def _count(self) -> None:
         _IN_HAND.set(len(self._in_hand))
-        if len(self._in_hand) < self._settings.at_once:
+        if self._stopping or len(self._in_hand) < self._settings.at_once:
             self._room.set()
         else:
             self._room.clear()
 
     async def _run(self, attempt: Attempt) -> None:
         async with self._slots:
-            start = time.monotonic()
             units = attempt.claim.units
-            try:
-                await self._attempter.run(attempt, lambda: self._fence(units))
-            except FenceLost:
-                _STALE.inc()
-                log.warning("taken over", mail_id=attempt.claim.job.header.mail_id)
-                return
-            except Exception as error:
-                # A fault of ours: what is not known yet is tried again.
-                mail_id = attempt.claim.job.header.mail_id
-                log.exception("attempt failed", mail_id=mail_id)
-                why = deferred("4.3.0", f"a fault of ours: {type(error).__name__}")
-                attempt.fates = {unit.n: why for unit in units} | attempt.fates
-            took = time.monotonic() - start
-            _SECONDS.observe(took)
-            await self._finish(attempt, took)
+            for start in range(0, len(units), MOST_RECIPIENTS):
+                # What one transaction ended is recorded before the next one begins.
+                await self._try(attempt, units[start : start + MOST_RECIPIENTS])
+
+    async def _try(self, attempt: Attempt, units: tuple[Unit, ...]) -> None:
+        start = time.monotonic()
+        mail_id = attempt.claim.job.header.mail_id
+        try:
+            fates = await self._attempter.run(attempt, units, lambda: self._fence(units))
+        except FenceLost:
+            _STALE.inc(len(units))
+            log.warning("taken over", mail_id=mail_id)
+            return
+        except Exception as error:
+            # A fault of ours: tried again, as after a 4yz.
+            log.exception("attempt failed", mail_id=mail_id)
+            why = deferred("4.3.0", f"a fault of ours: {type(error).__name__}")
+            fates = {unit.n: why for unit in units}
+        took = time.monotonic() - start
+        _SECONDS.observe(took)
+        await self._finish(attempt, units, fates, took)
 
     async def _fence(self, units: tuple[Unit, ...]) -> None:
         if not await self._fences.do(units):
@@ -180,33 +190,40 @@ class Relay:
             ours = await claim.still_ours(transaction, self._owner, units)
         return [set(group) <= ours for group in groups]
 
-    async def _finish(self, attempt: Attempt, took: float) -> None:
-        report = await self._report(attempt, took)
-        recorded = await self._record(report)
-        await failpoint("relay.after_record")
-        for item in report.results:
-            _RESULTS.labels(item.state).inc()
-            self._log(item, stale=item.unit not in recorded)
+    async def _finish(
+        self,
+        attempt: Attempt,
+        units: Sequence[Unit],
+        fates: Mapping[int, Fate],
+        took: float,
+    ) -> None:
+        """Record results: first, and at once, all that needs no DSN."""
+        now = time.time()
+        item, tenant = attempt.claim, attempt.claim.job.header.tenant
+        results = [self._results.settled(item, unit, fates[unit.n], now) for unit in units]
+        failed = [result for result in results if result.child]
+        rest = tuple(result for result in results if not result.child)
+        if rest:
+            await self._record(attempt, Report(rest, tenant, took))
+            await failpoint("relay.after_record")
+        attempt.dotted = False
+        if failed:
+            report = await self._results.with_dsn(item, failed, fates, now)
+            await self._record(attempt, replace(report, took=took))
 
-    def _log(self, item: Settled, *, stale: bool) -> None:
-        if stale:
-            _STALE.inc()
-        log.info(
-            "result refused: taken over" if stale else item.state,
-            mail_id=item.unit.mail_id,
-            recipient=item.recipient,
-            attempt=item.unit.attempt,
-            reply=item.why,
-        )
-
-    async def _record(self, report: Report) -> set[Unit]:
+    async def _record(self, attempt: Attempt, report: Report) -> None:
         """Until it is written: the host has the message, so a failed commit is not the end."""
         while True:
             try:
-                return await self._reports.do(report)
+                recorded = await self._reports.do(report)
+                break
             except DatabaseUnavailable as error:
                 log.warning("result waits for the database", error=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
+        for item in report.results:
+            attempt.waiting.remove(item.unit)
+            _RESULTS.labels(item.state).inc()
+            _log(item, stale=item.unit not in recorded)
 
     async def _settle(self, reports: Sequence[Report]) -> list[set[Unit]]:
         async def work(transaction: Transaction) -> set[Unit]:
@@ -215,83 +232,15 @@ class Relay:
         ours = await self._database.retry(work)
         return [ours & {item.unit for item in report.results} for report in reports]
 
-    async def _report(self, attempt: Attempt, took: float) -> Report:
-        """What the fates mean: outcomes, times of next attempts, and a DSN when one is due."""
-        now = time.time()
-        job = attempt.claim.job
-        results = [self._result(attempt, unit, now) for unit in attempt.claim.units]
-        failed = [item for item in results if item.state == "bounced" and item.child]
-        if not failed:
-            return Report(tuple(results), job.header.tenant, took)
-        try:
-            told = await self._store_dsn(attempt, [item.unit.n for item in failed], now)
-        except BlobError as error:
-            # No bounce without its DSN: the recipients fail again, and it is stored then.
-            log.warning("bounce waits", mail_id=job.header.mail_id, error=str(error))
-            at = now + self._settings.delays[0]
-            again = [replace(i, state="deferred", child="", next_attempt_at=at) for i in failed]
-            kept = [item for item in results if item not in failed]
-            return Report((*kept, *again), job.header.tenant, took)
-        results = [replace(i, child=told.child) if i.child else i for i in results]
-        return Report(tuple(results), job.header.tenant, took, told.job, told.child)
 
-    def _result(self, attempt: Attempt, unit: Unit, now: float) -> Settled:
-        """One recipient; `child` is not empty when a DSN must tell of it."""
-        fate, recipient = attempt.fates[unit.n], attempt.claim.recipient(unit.n)
-        address, header = recipient.address, attempt.claim.job.header
-        if fate.result is Result.RELAYED:
-            return Settled(unit, address, "relayed", fate.why)
-        if fate.result is Result.DEFERRED:
-            at = schedule.next_attempt(
-                header.received_at,
-                unit.attempt,
-                now,
-                random.random(),
-                delays=self._settings.delays,
-                lifetime=self._settings.lifetime_seconds,
-            )
-            if at is not None:
-                return Settled(unit, address, "deferred", fate.why, at)
-        match bounce.whom_to_tell(header, recipient):
-            case Notice.SENDER:
-                return Settled(unit, address, "bounced", fate.why, child="due")
-            case Notice.NOBODY:
-                return Settled(unit, address, "bounced", f"{fate.why} (NOTIFY: no DSN)")
-            case Notice.OPERATOR:
-                return Settled(unit, address, "quarantined", f"{fate.why} (no DSN: I9)")
-
-    async def _store_dsn(self, attempt: Attempt, ns: Sequence[int], now: float) -> _Told:
-        job, fates = attempt.claim.job, attempt.fates
-        child = bounce.child_id(job.header.mail_id, ns)
-        failed = [(attempt.claim.recipient(n), self._final(fates[n])) for n in ns]
-        content = self._compose(job, failed, child, now, await self._original_header(job))
-        header = bounce.dsn_header(job.header, child, self._settings.hostname, now)
-        ref = await self._blobs.put(encode_header(header), content, key=child)
-        return _Told(child, encode(FilterJob(ref, header)))
-
-    def _final(self, fate: Fate) -> Fate:
-        if fate.result is Result.BOUNCED:
-            return fate
-        days = self._settings.lifetime_seconds / 86400
-        return replace(fate, text=f"{fate.text}\nNot delivered within {days:g} days.")
-
-    def _compose(
-        self,
-        job: RelayJob,
-        failed: Sequence[tuple[Recipient, Fate]],
-        child: str,
-        now: float,
-        original: bytes,
-    ) -> bytes:
-        return bounce.failure_report(
-            job.header,
-            failed,
-            child=child,
-            hostname=self._settings.hostname,
-            now=now,
-            original_header=original,
-        )
-
-    async def _original_header(self, job: RelayJob) -> bytes:
-        first = await self._blobs.read_range(job.blob, 0, min(job.size, 65_536))
-        return split_head(first)[0]
+def _log(item: Settled, *, stale: bool) -> None:
+    """One line for each recipient and attempt, enough to answer a postmaster."""
+    if stale:
+        _STALE.inc()
+    log.info(
+        "result refused: taken over" if stale else item.state,
+        mail_id=item.unit.mail_id,
+        recipient=item.recipient,
+        attempt=item.unit.attempt,
+        reply=item.why,
+    )

@@ -50,6 +50,7 @@ async def run(platform: Platform) -> None:
         asyncio.create_task(relay.poll_for_ever()),
         asyncio.create_task(relay.renew_for_ever()),
         asyncio.create_task(_tidy(connections, settings.idle_seconds)),
+        asyncio.create_task(relay.open_when(platform.stopping)),
     ]
     platform.note(QUEUE, f"next hop {hop}" if hop else NOT_CONFIGURED)
     platform.ready(QUEUE)

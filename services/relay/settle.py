@@ -38,7 +38,7 @@ class Report:
 
     results: tuple[Settled, ...]
     tenant: int
-    took: float
+    took: float = 0.0
     dsn: bytes = b""
     """The filter job of the DSN `child`."""
     child: str = ""

@@ -60,6 +60,7 @@ class Connection:
         self.idle_since = 0.0
         self.dirty = False
         """A transaction was begun and not ended: RSET before the next one."""
+        self.closed = False
         self._reader = reader
         self._writer = writer
         self._timeouts = t
@@ -170,9 +171,8 @@ class Connection:
 
     def close(self) -> None:
         """End the connection at once; nothing that waits to be sent is sent any more."""
-        transport = self._writer.transport
-        if transport is not None:
-            transport.abort()
+        self.closed = True
+        self._writer.transport.abort()
 
 
 async def connect(
@@ -242,14 +242,15 @@ class Connections:
         return await connect(hop, self._hostname, self._timeouts, self._context)
 
     def give_back(self, connection: Connection) -> None:
-        """The transaction is over and the connection well."""
+        """The transaction is over; the connection is kept when it is well."""
+        if connection.closed:
+            return
         connection.transactions += 1
         connection.idle_since = time.monotonic()
-        if self._idle_seconds and connection.transactions < self._most_messages:
-            self._idle.setdefault(connection.hop, []).append(connection)
-        else:
-            connection.idle_since = 0.0
-            self._idle.setdefault(connection.hop, []).insert(0, connection)
+        if connection.transactions >= self._most_messages:
+            # The next look at idle connections ends it.
+            connection.idle_since -= self._idle_seconds + 1
+        self._idle.setdefault(connection.hop, []).append(connection)
 
     async def tidy(self) -> None:
         """Say QUIT on connections that were idle too long."""

@@ -26,6 +26,8 @@ class Check:
     rule: str
     cases: int = 0
     violations: list[str] = field(default_factory=list)
+    remark: str = ""
+    """What faults excused, counted."""
 
     def fail(self, text: str) -> None:
         """One more violation."""
@@ -141,8 +143,9 @@ class Judge:
                 check.fail(text)
             else:
                 ghosts.append(text)
+        check.remark = f"{len(ghosts)} ghosts, {budget} excused"
         if len(ghosts) > budget:
-            check.violations += [f"{len(ghosts)} ghosts, {budget} excused", *ghosts]
+            check.violations += ghosts
         return check
 
     def _most(self, attempt: Attempt) -> int:
@@ -194,8 +197,10 @@ class Judge:
         answered = Counter(t.recipient for t in self._evidence.taken if t.answered)
         check.cases = len(answered)
         extras = [f"{recipient}: {n} copies" for recipient, n in answered.items() if n > 1]
-        if sum(n - 1 for n in answered.values()) > budget:
-            check.violations += [f"{budget} excused", *extras]
+        count = sum(n - 1 for n in answered.values())
+        check.remark = f"{count} extras, {budget} excused"
+        if count > budget:
+            check.violations += extras
         return check
 
     def _dsns(self) -> Check:
@@ -253,6 +258,7 @@ def table(checks: Iterable[Check]) -> str:
     for check in checks:
         count = len(check.violations)
         mark = "ok  " if not count else "FAIL"
-        lines.append(f"{check.name:<4} {mark} {check.cases:>7} cases {count:>5} bad  {check.rule}")
+        rule = f"{check.rule} ({check.remark})" if check.remark else check.rule
+        lines.append(f"{check.name:<4} {mark} {check.cases:>7} cases {count:>5} bad  {rule}")
         lines += [f"       - {text}" for text in check.violations[:_EXAMPLES]]
     return "\n".join(lines)

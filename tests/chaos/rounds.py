@@ -49,8 +49,14 @@ async def _sweeper(nemesis: Nemesis, short: bool) -> None:
 
 
 async def _embedded(nemesis: Nemesis, short: bool) -> None:
+    if short:
+        # The roles' own failpoints have their turn in the other rounds.
+        mine = [name for name in nemesis.pending if name.startswith(("queue.", "blobstore."))]
+        others = [name for name in nemesis.pending if name not in mine]
+        nemesis.pending = mine + nemesis.rng.sample(others, 3)
     await nemesis.crash_at_each(3 if short else 10)
-    await nemesis.random_kills(3 if short else 60)
+    await nemesis.late_verdicts(4)
+    await nemesis.random_kills(2 if short else 60)
 
 
 async def _power(nemesis: Nemesis, short: bool) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from libs.common.accounts.account import (
     Account,
@@ -121,8 +122,9 @@ class Directory:
         return any(target == sender.id for target, _ in found[reverse_path].accounts)
 
 
-def _account(row: object) -> Account:
-    return Account(*tuple(row)[:8])  # type: ignore[call-overload, no-any-return]
+def _account(row: Row[Any]) -> Account:
+    values: tuple[Any, ...] = tuple(row)[:8]
+    return Account(*values)
 
 
 async def _our_domains(
@@ -172,7 +174,7 @@ async def _resolve(transaction: Transaction, addresses: Sequence[str]) -> dict[s
 async def _one_level(
     transaction: Transaction, wanted: set[str]
 ) -> dict[str, tuple[dict[int, str], set[str], bool]]:
-    """For each address: its accounts, the addresses that its aliases name, and whether it is remote."""
+    """For each address: its accounts, what its aliases name, and whether it is remote."""
     ours = await _our_domains(transaction, wanted)
     names = {canonical(item) for item in wanted} | {item.lower() for item in wanted}
     found = {

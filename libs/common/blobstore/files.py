@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import os
 import threading
 import time
@@ -250,16 +251,13 @@ class FilesBlobStore:
 
     async def _put_spool(self, header: bytes, content: Spool) -> BlobRef:
         """Large content, block by block, with one block in memory at a time."""
-        import hashlib
-
         segment = await asyncio.to_thread(_Segment, self._root, _new_key(time.time()))
         head, sha256 = record.prelude(len(header), content.size), hashlib.sha256()
         try:
             await asyncio.to_thread(segment.append, [head])
             async for chunk in content.chunks():
-                await asyncio.to_thread(
-                    lambda block: (sha256.update(block), segment.append([block])), chunk
-                )
+                sha256.update(chunk)
+                await asyncio.to_thread(segment.append, [chunk])
             tail = [header, record.trailer(head, header, sha256.digest())]
             await asyncio.to_thread(segment.append, tail)
             await asyncio.to_thread(segment.sync)
@@ -317,7 +315,7 @@ class FilesBlobStore:
         folder = self._root / hour.astimezone(UTC).strftime("mail/%Y/%m/%d/%H")
         for path in await asyncio.to_thread(_segments, folder):
             key = str(path.relative_to(self._root))
-            for entry in await asyncio.to_thread(lambda p=path, k=key: list(_scan(p, k))):
+            for entry in await asyncio.to_thread(_entries, path, key):
                 yield entry
 
     async def hours(self) -> list[datetime]:
@@ -366,6 +364,10 @@ def _read_once(path: Path, at: int, length: int) -> bytes:
         return os.pread(fd, length, at)
     finally:
         os.close(fd)
+
+
+def _entries(path: Path, key: str) -> list[IndexEntry]:
+    return list(_scan(path, key))
 
 
 def _safe(root: Path, segment: str) -> Path:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Executable, Row, Table, event, select
+from sqlalchemy import Executable, Table, event, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -34,11 +34,11 @@ class Transaction:
         self._connection = connection
         self.dialect = dialect
 
-    async def rows(self, statement: Executable, parameters: Any = None) -> Sequence[Row[Any]]:
+    async def rows(self, statement: Executable, parameters: Any = None) -> Sequence[Any]:
         """All rows of a query."""
         return (await self._connection.execute(statement, parameters)).all()
 
-    async def one_or_none(self, statement: Executable, parameters: Any = None) -> Row[Any] | None:
+    async def one_or_none(self, statement: Executable, parameters: Any = None) -> Any:
         """The first row, or None."""
         return (await self._connection.execute(statement, parameters)).first()
 

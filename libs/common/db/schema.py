@@ -164,7 +164,7 @@ mailbox_message = Table(
     Column("mailbox_id", Id, ForeignKey("mailbox.id", ondelete="CASCADE"), primary_key=True),
     Column("uid", BigInteger, primary_key=True),
     Column("mail_id", Text, ForeignKey("message.mail_id"), nullable=False, index=True),
-    # System flags as a bit set (libs.common.mailstore.flags); keywords as a space-joined, sorted list.
+    # System flags as a bit set (libs.common.mailstore.flags); keywords sorted, space-joined.
     Column("flags", Integer, nullable=False, server_default="0"),
     Column("keywords", Text, nullable=False, server_default=""),
     Column("modseq", BigInteger, nullable=False),
@@ -218,7 +218,8 @@ outcome = Table(
     Column("detail", Text, nullable=False, server_default=""),
     Column("at", Double, nullable=False),
     CheckConstraint(
-        "state IN ('delivered','relayed','forwarded','quarantined','bounced','discarded','refused')",
+        "state IN ('delivered','relayed','forwarded','quarantined','bounced','discarded',"
+        "'refused')",
         name="state",
     ),
 )

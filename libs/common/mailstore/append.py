@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, select, text, update
 
@@ -30,6 +31,20 @@ class Addition:
     internaldate: float
     size: int
     prefix: str
+
+    @classmethod
+    def again(cls, account_id: int, mailbox_id: int, row: Any) -> Addition:
+        """The same message in another mailbox; `row` is its `mailbox_message` row."""
+        return cls(
+            account_id,
+            mailbox_id,
+            row.mail_id,
+            row.flags,
+            row.keywords,
+            row.internaldate,
+            row.size,
+            row.prefix,
+        )
 
 
 async def lock_accounts(transaction: Transaction, ids: Sequence[int]) -> None:
@@ -141,7 +156,8 @@ async def change_counters(
 
 
 _ACCOUNT_PG = text("""
-    UPDATE account SET used_messages = used_messages + d.messages, used_octets = used_octets + d.octets
+    UPDATE account SET used_messages = used_messages + d.messages,
+           used_octets = used_octets + d.octets
       FROM unnest(CAST(:ids AS bigint[]), CAST(:messages AS bigint[]), CAST(:octets AS bigint[]))
            AS d(id, messages, octets)
      WHERE account.id = d.id""")

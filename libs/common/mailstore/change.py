@@ -138,12 +138,7 @@ async def move(
     rows = await sources(transaction, mailbox_id, uids)
     if not rows:
         return []
-    additions = [
-        Addition(
-            account_id, to_id, r.mail_id, r.flags, r.keywords, r.internaldate, r.size, r.prefix
-        )
-        for r in rows
-    ]
+    additions = [Addition.again(account_id, to_id, row) for row in rows]
     new = await add(transaction, additions)
     raised = 2 if mailbox_id == to_id else 1
     await _remove(transaction, account_id, mailbox_id, state[mailbox_id][1] + raised, rows)

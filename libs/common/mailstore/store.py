@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 from sqlalchemy import select
@@ -181,12 +181,9 @@ class MailStore:
 
     async def _keep(self, account_id: int, item: AppendItem) -> dict[str, object]:
         """Store the content; the row that refers to it."""
+        owner = (f"account={account_id}",)
         header = RecordHeader(
-            new_mail_id(),
-            time.time(),
-            Envelope("", ()),
-            Origin.IMAP,
-            policy=(f"account={account_id}",),
+            new_mail_id(), time.time(), Envelope("", ()), Origin.IMAP, policy=owner
         )
         ref = await self._blobs.put(encode_header(header), item.content, key=header.mail_id)
         record = await self._blobs.read(ref)
@@ -229,22 +226,7 @@ class MailStore:
         async def work(transaction: Transaction) -> list[tuple[int, int]]:
             await lock_accounts(transaction, [account_id])
             rows = await sources(transaction, mailbox_id, uids)
-            new = await add(
-                transaction,
-                [
-                    Addition(
-                        account_id,
-                        to.id,
-                        r.mail_id,
-                        r.flags,
-                        r.keywords,
-                        r.internaldate,
-                        r.size,
-                        r.prefix,
-                    )
-                    for r in rows
-                ],
-            )
+            new = await add(transaction, [Addition.again(account_id, to.id, r) for r in rows])
             return [(row.uid, uid) for row, uid in zip(rows, new, strict=True)]
 
         pairs = await self._write(work, lambda done: [to.id] if done else [])
@@ -319,7 +301,7 @@ def _additions(
     ]
 
 
-def _stored(row: object) -> Stored:
-    uid, mail_id, segment, offset, length, size, prefix, header_size, *rest = tuple(row)  # type: ignore[arg-type]
+def _stored(row: Any) -> Stored:
+    uid, mail_id, segment, offset, length, size, prefix, header_size, *rest = row
     ref = BlobRef(segment, offset, length)
     return Stored(uid, mail_id, ref, size, prefix.encode("latin-1", "replace"), header_size, *rest)

@@ -63,7 +63,8 @@ class Health:
                 path = words[1].decode("latin-1").split("?")[0] if len(words) > 1 else "/"
                 status, kind, body = self.answer(path)
                 head = (
-                    f"HTTP/1.1 {status} {'OK' if status == 200 else 'No'}\r\nContent-Type: {kind}\r\n"
+                    f"HTTP/1.1 {status} {'OK' if status == 200 else 'No'}\r\n"
+                    f"Content-Type: {kind}\r\n"
                     f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
                 )
                 writer.write(head.encode() + body)

@@ -27,12 +27,12 @@ def _dumps(event: Any, default: Any = None, **_: Any) -> str:
     return orjson.dumps(event, default=str).decode()
 
 
-def configure_logging(level: str, format: str) -> None:
+def configure_logging(level: str, form: str) -> None:
     """Set up structlog and the standard library's logging for this process."""
     number = getattr(logging, level.upper())
     renderer: Any = (
         structlog.dev.ConsoleRenderer()
-        if format == "console"
+        if form == "console"
         else structlog.processors.JSONRenderer(serializer=_dumps)
     )
     structlog.configure(

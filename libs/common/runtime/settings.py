@@ -69,7 +69,7 @@ class PlatformSettings(HolubSettings):
     """Content: `file:PATH` or `s3://KEY:SECRET@HOST:PORT/BUCKET?region=R&http=1`."""
 
     dns_servers: str = ""
-    """Comma-separated `ADDRESS[:PORT]` of the resolvers for every DNS question; empty: the system's."""
+    """Comma-separated `ADDRESS[:PORT]` of the resolvers that are asked; empty: the system's."""
 
     health_host: str = "127.0.0.1"
     """Address of the health and metrics listener."""

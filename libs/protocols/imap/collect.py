@@ -112,7 +112,9 @@ class Collector:
         most = self._max_append if append else MAX_SMALL_LITERAL
         if size > most or self._literals > MAX_LITERALS:
             # A non-synchronising literal comes whatever we say, so the connection must end.
-            return self._refuse(f"a literal has at most {most} octets here", fatal=non_synchronising)
+            return self._refuse(
+                f"a literal has at most {most} octets here", fatal=non_synchronising
+            )
         self._missing = size
         return None if non_synchronising else Continue()
 

@@ -13,7 +13,8 @@ MAX_PATH = 256
 """Octets, with the angle brackets (RFC 5321 §4.5.3.1.3)."""
 
 _ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]"
-_LABEL = r"[A-Za-z0-9_\u0080-\U0010ffff](?:[A-Za-z0-9_\-\u0080-\U0010ffff]*[A-Za-z0-9_\u0080-\U0010ffff])?"
+_LETTER = r"A-Za-z0-9_\u0080-\U0010ffff"
+_LABEL = rf"[{_LETTER}](?:[{_LETTER}\-]*[{_LETTER}])?"
 _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*\.?"
 # A source route is accepted and ignored (RFC 5321 §4.1.1.3, appendix C).
 _ROUTE = rf"(?:@{_DOMAIN}(?:,@{_DOMAIN})*:)?"

@@ -102,8 +102,7 @@ async def status(session: Session, parser: Parser) -> Done:
 
 def _one_name(parser: Parser) -> str:
     parser.space()
-    name = parser.mailbox()
-    return name
+    return parser.mailbox()
 
 
 async def create(session: Session, parser: Parser) -> Done:

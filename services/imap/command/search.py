@@ -77,17 +77,11 @@ async def _search(session: Session, parser: Parser, *, uid: bool) -> Done:
 async def _find(session: Session, key: Key) -> list[int]:
     """UIDs that match, ascending."""
     view = session.selected()
-    sets = {
-        item: frozenset(view.select(item.ranges, uid=item.uid)) for item in _sets(key)
-    }
+    sets = {item: frozenset(view.select(item.ranges, uid=item.uid)) for item in _sets(key)}
     if not _needs_text(key):
-        return [
-            uid for uid in view.uids if _holds(key, Candidate(view.entries[uid], None, sets))
-        ]
+        return [uid for uid in view.uids if _holds(key, Candidate(view.entries[uid], None, sets))]
     # What can be ruled out without its text is never read.
-    maybe = [
-        uid for uid in view.uids if _possible(key, Candidate(view.entries[uid], None, sets))
-    ]
+    maybe = [uid for uid in view.uids if _possible(key, Candidate(view.entries[uid], None, sets))]
     found = []
     for start in range(0, len(maybe), _BATCH):
         part = maybe[start : start + _BATCH]
@@ -100,9 +94,7 @@ async def _find(session: Session, key: Key) -> list[int]:
 
 
 async def _read(session: Session, stored: Stored, key: Key) -> bytes:
-    size = len(stored.prefix) + (
-        stored.content_size if _needs_body(key) else stored.header_size
-    )
+    size = len(stored.prefix) + (stored.content_size if _needs_body(key) else stored.header_size)
     return await session.gateway.store.read(stored, 0, size)
 
 

@@ -1,0 +1,48 @@
+# Holub.  `make` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+T ?= tests/unit tests/integration
+
+.PHONY: help run check format test integration chaos lock clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/.installed: requirements.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "holub: python3 is missing; install Python 3.11 or later"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "holub: Python 3.11 or later is needed (set PYTHON=...)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "holub: the venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
+	@echo "installing what requirements.lock names ..."
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip -q
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: .venv/.installed ## Start the whole platform on this machine, with a demo domain
+	@$(BIN)/holub demo
+
+check: .venv/.installed ## Format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.installed ## Format the code, and fix what can be fixed
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: .venv/.installed ## Unit tests, then integration tests against real servers (T=path for some)
+	$(BIN)/pytest $(T)
+
+integration: .venv/.installed ## The integration tests alone
+	$(BIN)/pytest tests/integration
+
+chaos: .venv/.installed ## Crash every role at every failpoint under load, and judge (ARGS=--short)
+	$(BIN)/python -m tests.chaos $(ARGS)
+
+lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
+	uv export --no-header --no-emit-project --all-groups -o requirements.lock >/dev/null
+
+clean: ## Remove what was built; keeps var/, which holds mail
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,107 @@
+"""From fates to what is recorded: states, times of next attempts, and a DSN when one is due."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from libs.common.blobstore.protocol import BlobStore
+from libs.common.jobs import FilterJob, RelayJob, encode
+from libs.common.jobs.record import encode_header
+from libs.common.runtime.log import get_logger
+from services.relay import bounce, schedule
+from services.relay.bounce import Notice
+from services.relay.claim import Claim, Unit
+from services.relay.fate import Fate, Result
+from services.relay.outgoing import split_head
+from services.relay.settings import RelaySettings
+from services.relay.settle import Report, Settled
+
+log = get_logger(__name__)
+RETURNED_OCTETS = 65_536
+"""Octets of the original that are looked at for its header section."""
+
+
+class Results:
+    """Decides what fates mean, and stores the DSNs that they need."""
+
+    def __init__(self, blobs: BlobStore, settings: RelaySettings) -> None:
+        self._blobs = blobs
+        self._settings = settings
+
+    def settled(self, claim: Claim, unit: Unit, fate: Fate, now: float) -> Settled:
+        """One recipient; `child` is set when a DSN must tell of it."""
+        recipient, header = claim.recipient(unit.n), claim.job.header
+        if fate.result is Result.RELAYED:
+            return Settled(unit, recipient.address, "relayed", fate.why)
+        if fate.result is Result.DEFERRED:
+            at = self._next(claim, unit, now)
+            if at is not None:
+                return Settled(unit, recipient.address, "deferred", fate.why, at)
+        match bounce.whom_to_tell(header, recipient):
+            case Notice.SENDER:
+                return Settled(unit, recipient.address, "bounced", fate.why, child="due")
+            case Notice.NOBODY:
+                why = f"{fate.why} (the sender asked for no DSN)"
+                return Settled(unit, recipient.address, "bounced", why)
+            case Notice.OPERATOR:
+                why = f"{fate.why} (no DSN: the sender is not known to us)"
+                return Settled(unit, recipient.address, "quarantined", why)
+
+    def _next(self, claim: Claim, unit: Unit, now: float) -> float | None:
+        return schedule.next_attempt(
+            claim.job.header.received_at,
+            unit.attempt,
+            now,
+            random.random(),
+            delays=self._settings.delays,
+            lifetime=self._settings.lifetime_seconds,
+        )
+
+    async def with_dsn(
+        self, claim: Claim, failed: Sequence[Settled], fates: Mapping[int, Fate], now: float
+    ) -> Report:
+        """The report on recipients that failed, with its DSN stored.
+
+        No bounce without its DSN: when that cannot be made, the recipients are deferred, fail
+        again, and it is made then.
+        """
+        header = claim.job.header
+        try:
+            child, job = await self._store(claim, failed, fates, now)
+        except Exception:
+            log.exception("bounce waits for its report", mail_id=header.mail_id)
+            at = now + self._settings.delays[0]
+            again = [replace(i, state="deferred", child="", next_attempt_at=at) for i in failed]
+            return Report(tuple(again), header.tenant)
+        told = tuple(replace(item, child=child) for item in failed)
+        return Report(told, header.tenant, dsn=job, child=child)
+
+    async def _store(
+        self, claim: Claim, failed: Sequence[Settled], fates: Mapping[int, Fate], now: float
+    ) -> tuple[str, bytes]:
+        parent, hostname = claim.job.header, self._settings.hostname
+        ns = [item.unit.n for item in failed]
+        child = bounce.child_id(parent.mail_id, ns)
+        content = bounce.failure_report(
+            parent,
+            [(claim.recipient(n), self._final(fates[n])) for n in ns],
+            child=child,
+            hostname=hostname,
+            now=now,
+            original_header=await self._original_header(claim.job),
+        )
+        header = bounce.dsn_header(parent, child, hostname, now)
+        ref = await self._blobs.put(encode_header(header), content, key=child)
+        return child, encode(FilterJob(ref, header))
+
+    def _final(self, fate: Fate) -> Fate:
+        if fate.result is Result.BOUNCED:
+            return fate
+        days = self._settings.lifetime_seconds / 86400
+        return replace(fate, text=f"{fate.text}\nNot delivered within {days:g} days.")
+
+    async def _original_header(self, job: RelayJob) -> bytes:
+        first = await self._blobs.read_range(job.blob, 0, min(job.size, RETURNED_OCTETS))
+        return split_head(first)[0]
