@@ -1,8 +1,31 @@
-"""Durable queues of jobs: `sqlite:///PATH` on one machine, `amqp://...` for RabbitMQ."""
+"""Durable queues of jobs: `sqlite:///PATH` on one machine, `amqp://...` for RabbitMQ.
+
+`open_queue` picks the backend by the scheme of HOLUB_QUEUE_URL; the embedded default never
+loads the RabbitMQ client.  Roles take their jobs through `libs.common.queue.worker.Worker`.
+"""
 
 from __future__ import annotations
 
-from libs.common.queue.protocol import Queue
+from libs.common.queue.protocol import (
+    JOB_QUEUES_ONE_BY_ONE,
+    QUEUES,
+    Consumer,
+    Depth,
+    Lease,
+    Queue,
+    QueueError,
+)
+
+__all__ = [
+    "JOB_QUEUES_ONE_BY_ONE",
+    "QUEUES",
+    "Consumer",
+    "Depth",
+    "Lease",
+    "Queue",
+    "QueueError",
+    "open_queue",
+]
 
 
 def open_queue(url: str) -> Queue:
@@ -17,4 +40,5 @@ def open_queue(url: str) -> Queue:
         from libs.common.queue.rabbitmq import RabbitQueue
 
         return RabbitQueue(url)
-    raise ValueError(f"HOLUB_QUEUE_URL: no backend for {url!r}; use sqlite: or amqp:")
+    scheme = url.split(":", 1)[0]
+    raise ValueError(f"HOLUB_QUEUE_URL: no backend for {scheme!r}; use sqlite: or amqp:")

@@ -6,6 +6,7 @@ what makes suspects; after the death of the machine nobody is to blame.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from collections.abc import Collection
@@ -21,6 +22,7 @@ class Held:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o600)
         self._octets = os.fstat(self._fd).st_size
+        self._ids: set[int] = set()
 
     def read(self) -> set[int]:
         """What the last process had in hand (some of it may be done by now)."""
@@ -34,15 +36,26 @@ class Held:
                 held.discard(-number)
         return held
 
-    def note(self, ids: Collection[int], all_held: Collection[int]) -> None:
-        """These are handed out (or, negated, given back); `all_held` is the sum by now."""
+    def take(self, ids: Collection[int]) -> None:
+        """These are handed out."""
+        self._ids.update(ids)
+        self._note(ids)
+
+    def release(self, ids: Collection[int]) -> None:
+        """These are settled, or given back."""
+        self._ids.difference_update(ids)
+        self._note([-number for number in ids])
+
+    def _note(self, ids: Collection[int]) -> None:
         if self._octets > _COMPACT_OCTETS:
             self.forget()
-            ids = all_held
-        self._octets += os.write(self._fd, struct.pack(f"<{len(ids)}q", *ids))
+            ids = self._ids
+        # A full disk must not stop the work: what is lost is a suspicion, never a job.
+        with contextlib.suppress(OSError):
+            self._octets += os.write(self._fd, struct.pack(f"<{len(ids)}q", *ids))
 
     def forget(self) -> None:
-        """Nothing is in hand."""
+        """Empty the file."""
         os.ftruncate(self._fd, 0)
         self._octets = 0
 

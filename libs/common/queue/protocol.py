@@ -7,7 +7,7 @@ dies comes again.  Jobs that wait together travel as one frame, which callers ne
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,7 +60,7 @@ class Consumer(Protocol):
         ...
 
     async def close(self) -> None:
-        """Stop taking; jobs prefetched and not given out go back at once."""
+        """Stop taking; jobs that are not settled by now go back at once, as they are."""
         ...
 
 
@@ -101,6 +101,14 @@ class Queue(Protocol):
 
     async def healthy(self) -> bool:
         """Can jobs be put right now?  (For readiness and the circuit breaker.)"""
+        ...
+
+    async def drain_parked(self, park: Callable[[str, Lease, str], Awaitable[None]]) -> int:
+        """Hand what the backend put aside by itself to `park(queue, job, reason)`; how many.
+
+        These are frames that nobody can read and jobs that came too often: they stay where
+        they are until `park` has returned.
+        """
         ...
 
     async def close(self) -> None:

@@ -134,9 +134,7 @@ class RabbitQueue:
                 await self._drop_publishing()
             async with asyncio.timeout(CONNECT_SECONDS):
                 connection = await aio_pika.connect(self._url)
-                channel = await connection.channel(
-                    publisher_confirms=True, on_return_raises=True
-                )
+                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
                 await declare_all(channel)
             self._publishing = (connection, channel)
             return channel

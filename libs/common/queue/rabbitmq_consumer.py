@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import aio_pika
 import msgspec
@@ -129,7 +130,7 @@ class RabbitConsumer:
                         await ended.wait()
                 except TimeoutError:
                     await self._tend()
-                    underlay = await channel.get_underlay_channel()
+                    underlay: Any = await channel.get_underlay_channel()
                     if tag not in underlay.consumers:
                         return
 
@@ -154,9 +155,7 @@ class RabbitConsumer:
         self._wake.set()
 
     async def _split(self, message: AbstractIncomingMessage, jobs: list[FramedJob]) -> None:
-        singles = [
-            FramedJob(job.body, job.put_at, job.attempt + 1, suspect=True) for job in jobs
-        ]
+        singles = [FramedJob(job.body, job.put_at, job.attempt + 1, suspect=True) for job in jobs]
         try:
             await self._put(self.queue, singles)
         except QueueError as error:
@@ -212,9 +211,7 @@ class RabbitConsumer:
         job = frame.jobs[at]
         while frame in self._frames:
             try:
-                await self._put(
-                    self.queue, [FramedJob(job.body, job.put_at, job.attempt + 1)]
-                )
+                await self._put(self.queue, [FramedJob(job.body, job.put_at, job.attempt + 1)])
             except QueueError:
                 await asyncio.sleep(_AGAIN_SECONDS)
                 continue

@@ -13,146 +13,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
+import os
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
+from libs.common.queue import sqlite_table
+from libs.common.queue.held import Held
 from libs.common.queue.local import Exchange
 from libs.common.queue.protocol import Depth, Lease, QueueError
-from libs.common.queue.sqlite_file import QueueFile, Row
+from libs.common.queue.sqlite_consumer import SqliteConsumer
+from libs.common.queue.sqlite_file import QueueFile
 
-WINDOW = 4096
-"""Jobs of a queue that are kept in memory at most."""
-_POLL_SECONDS = 1.0
+_POLL_SECONDS = 0.5
 _REPLIES = "\0replies"
-
-
-class SqliteLease:
-    """A job handed out; see `Lease`."""
-
-    __slots__ = ("_consumer", "_row", "_settled", "attempt", "body", "suspect")
-
-    def __init__(self, consumer: SqliteConsumer, row: Row) -> None:
-        self._consumer = consumer
-        self._row = row
-        self._settled = False
-        self.body = row.body
-        self.attempt = row.attempt
-        self.suspect = row.suspect
-
-    async def ack(self) -> None:
-        """Remove the job; the removal is committed with the next group."""
-        if not self._settled:
-            self._settled = True
-            self._consumer.settle(self._row)
-            await self._consumer.file.remove(self._row.id)
-
-    async def requeue(self, delay: float = 0.0) -> None:
-        """Put it back, durably."""
-        if not self._settled:
-            self._settled = True
-            again = self._row.again(self._row.attempt + 1, suspect=False)
-            await self._consumer.file.postpone(again, time.time() + delay if delay else 0.0)
-            self._consumer.settle(self._row)
-            self._consumer.later(again, delay)
-
-
-class SqliteConsumer:
-    """A subscription to one queue of the file; see `Consumer`."""
-
-    def __init__(self, file: QueueFile, name: str, prefetch: int) -> None:
-        self.file = file
-        self.name = name
-        self._prefetch = prefetch
-        self._ready: deque[Row] = deque()
-        self._known: set[int] = set()
-        self._leased = 0
-        self._wake = asyncio.Event()
-        self._more_in_table = True
-        self._closed = False
-        self._timers: set[asyncio.TimerHandle] = set()
-
-    def offer(self, rows: Sequence[Row]) -> None:
-        """Jobs that were just committed."""
-        if self._more_in_table or len(self._ready) + len(rows) > WINDOW:
-            self._more_in_table = True
-        else:
-            self._take_in(rows)
-        self._wake.set()
-
-    def look_again(self) -> None:
-        """The table may hold jobs that nobody told us of."""
-        self._more_in_table = True
-        self._wake.set()
-
-    def _take_in(self, rows: Sequence[Row]) -> None:
-        for row in rows:
-            if row.id not in self._known:
-                self._known.add(row.id)
-                self._ready.append(row)
-
-    async def take(self, most: int) -> Sequence[Lease]:
-        """Wait for a job, then give what is here."""
-        while not self._closed:
-            if self._leased < self._prefetch:
-                if not self._ready and self._more_in_table:
-                    await self._load()
-                if self._ready:
-                    return self._give(min(most, self._prefetch - self._leased))
-            self._wake.clear()
-            if not (self._ready and self._leased < self._prefetch):
-                await self._wake.wait()
-        raise QueueError(f"consumer of {self.name} is closed")
-
-    async def _load(self) -> None:
-        self._more_in_table = False
-        rows = await self.file.load(self.name, time.time(), len(self._known) + WINDOW)
-        if len(rows) >= len(self._known) + WINDOW:
-            self._more_in_table = True
-        self._take_in(rows)
-
-    def _give(self, most: int) -> list[Lease]:
-        rows: list[Row] = []
-        while self._ready and len(rows) < most:
-            # A suspect goes alone: it may kill its holder once more.
-            if self._ready[0].suspect and rows:
-                break
-            rows.append(self._ready.popleft())
-            if rows[-1].suspect:
-                break
-        self.file.held.note([row.id for row in rows])
-        self._leased += len(rows)
-        return [SqliteLease(self, row) for row in rows]
-
-    def settle(self, row: Row) -> None:
-        """A lease is no more."""
-        self._known.discard(row.id)
-        self._leased -= 1
-        self._wake.set()
-
-    def later(self, row: Row, delay: float) -> None:
-        """Offer a job again after some time."""
-        self._known.add(row.id)
-        if not delay:
-            self._return(row)
-            return
-        handle = asyncio.get_running_loop().call_later(delay, self._return, row)
-        self._timers.add(handle)
-
-    def _return(self, row: Row) -> None:
-        self._ready.append(row)
-        self._wake.set()
-
-    async def close(self) -> None:
-        """Stop; what is here and not given out is in the table anyway."""
-        self._closed = True
-        for timer in self._timers:
-            timer.cancel()
-        self._ready.clear()
-        self._known.clear()
-        self.file.consumers.pop(self.name, None)
-        self._wake.set()
 
 
 class SqliteQueue:
@@ -161,38 +37,76 @@ class SqliteQueue:
     def __init__(self, path: str | Path) -> None:
         self._file = QueueFile(Path(path))
         self._exchange = Exchange()
+        self._consumers: dict[str, SqliteConsumer] = {}
+        self._held: Held | None = None
+        self._lock_fd = -1
+        self._becoming = asyncio.Lock()
         self._poller: asyncio.Task[None] | None = None
 
     async def put(self, queue: str, jobs: Sequence[bytes]) -> None:
         """Commit the jobs, then hand them to the consumer in this process, if there is one."""
-        rows = await self._file.put(queue, jobs)
-        consumer = self._file.consumers.get(queue)
-        if consumer:
+        if not jobs:
+            return
+        insert = partial(sqlite_table.insert, queue=queue, bodies=jobs, now=time.time())
+        rows = await self._file.write(insert)
+        if consumer := self._consumers.get(queue):
             consumer.offer(rows)
 
     async def consume(self, queue: str, prefetch: int) -> SqliteConsumer:
         """Subscribe; `QueueError` when another process or consumer has it already."""
-        await self._file.become_consumer()
-        if queue in self._file.consumers:
+        if queue in self._consumers:
             raise QueueError(f"queue {queue} has a consumer in this process already")
-        consumer = SqliteConsumer(self._file, queue, prefetch)
-        self._file.consumers[queue] = consumer
+        async with self._becoming:
+            held = self._held = self._held or await self._become_consumer()
+        consumer = SqliteConsumer(self._file, held, queue, prefetch, self._consumers)
+        self._consumers[queue] = consumer
         if self._poller is None:
             self._poller = asyncio.create_task(self._poll())
         return consumer
 
+    async def _become_consumer(self) -> Held:
+        """Take the file for this process, and mark what a dead one had in hand as suspects."""
+        self._lock_fd = self._lock()
+        held = Held(Path(f"{self._file.path}.held"))
+        if suspects := held.read():
+            await self._file.write(partial(sqlite_table.mark_suspects, numbers=suspects))
+        # Only now: should we die before the commit, the next process marks them.
+        held.forget()
+        return held
+
+    def _lock(self) -> int:
+        fd = os.open(f"{self._file.path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(fd)
+            raise QueueError(
+                f"{self._file.path} is in use by another Holub process; stop it, or set"
+                " HOLUB_QUEUE_URL to another file"
+            ) from error
+        return fd
+
     async def _poll(self) -> None:
-        """Notice what other processes put, and what is due by now."""
+        """Notice what other processes put; what we write ourselves changes no data_version."""
+        seen = -1
         while True:
-            await asyncio.sleep(_POLL_SECONDS)
-            if await self._file.changed_by_others():
-                for consumer in list(self._file.consumers.values()):
+            version = await self._file.write(
+                lambda c: int(c.execute("PRAGMA data_version").fetchone()[0])
+            )
+            if version != seen:
+                for consumer in list(self._consumers.values()):
                     consumer.look_again()
+            seen = version
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def depth(self, queue: str) -> Depth:
         """Exact: counted in the table."""
-        jobs, oldest = await self._file.count(queue)
+        jobs, oldest = await self._file.read(partial(sqlite_table.count, queue=queue))
         return Depth(jobs, max(0.0, time.time() - oldest) if jobs else 0.0)
+
+    async def drain_parked(self, park: Callable[[str, Lease, str], Awaitable[None]]) -> int:
+        """This backend puts nothing aside by itself."""
+        return 0
 
     async def broadcast(self, topic: str, body: bytes) -> None:
         """To the listeners in this process: the embedded platform is one process."""
@@ -208,7 +122,8 @@ class SqliteQueue:
 
     async def reply(self, address: str, bodies: Sequence[bytes]) -> None:
         """To whoever waits in this process."""
-        self._exchange.send(_REPLIES, bodies)
+        if address == "local":
+            self._exchange.send(_REPLIES, bodies)
 
     def replies(self) -> AsyncIterator[bytes]:
         """Answers to questions of this process."""
@@ -220,8 +135,14 @@ class SqliteQueue:
 
     async def close(self) -> None:
         """Commit what waits and close the file."""
+        for consumer in list(self._consumers.values()):
+            await consumer.close()
         if self._poller:
             self._poller.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
+            with contextlib.suppress(asyncio.CancelledError, QueueError):
                 await self._poller
         await self._file.close()
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+            os.close(self._lock_fd)

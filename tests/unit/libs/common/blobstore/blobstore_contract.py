@@ -1,0 +1,104 @@
+"""What every blob store promises; subclass it and provide `store`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import UTC, datetime
+
+import pytest
+
+from libs.common.blobstore.protocol import BlobError, BlobMissing, BlobRef, BlobStore
+from libs.common.blobstore.spool import SpoolFile
+
+
+class BlobStoreContract:
+    """The suite; each backend runs all of it."""
+
+    @pytest.mark.parametrize("size", [0, 1, 4096, 300_000, 3_000_000])
+    async def test_content_comes_back_byte_for_byte(self, store: BlobStore, size: int) -> None:
+        content = os.urandom(size)
+
+        ref = await store.put(b'{"a":1}', content, key="k")
+
+        record = await store.read(ref)
+        assert (record.header, record.content) == (b'{"a":1}', content)
+        assert len(record.sha256) == 32
+
+    async def test_content_that_was_spooled_comes_back(self, store: BlobStore) -> None:
+        spool, content = SpoolFile(), os.urandom(5_000_000)
+        for start in range(0, len(content), 65536):
+            await spool.write(content[start : start + 65536])
+
+        ref = await store.put(b"{}", await spool.finish(), key="k")
+        spool.close()
+
+        assert (await store.read(ref)).content == content
+
+    async def test_puts_that_wait_together_share_segments(self, store: BlobStore) -> None:
+        contents = [os.urandom(500) for _ in range(100)]
+
+        refs = await asyncio.gather(
+            *(store.put(b"{}", c, key=str(i)) for i, c in enumerate(contents))
+        )
+
+        assert len({ref.segment for ref in refs}) <= 20
+        for ref, content in zip(refs, contents, strict=True):
+            assert (await store.read(ref)).content == content
+
+    async def test_a_range_of_the_content_is_read(self, store: BlobStore) -> None:
+        content = bytes(range(256)) * 2000
+        await store.put(b"before", b"another record", key="a")
+        ref = await store.put(b"header", content, key="b")
+
+        assert await store.read_range(ref, 0, 10) == content[:10]
+        assert await store.read_range(ref, 1000, 401_000) == content[1000:401_000]
+        assert await store.read_range(ref, len(content) - 1, len(content)) == content[-1:]
+
+    async def test_the_index_of_the_hour_lists_every_record(self, store: BlobStore) -> None:
+        refs = await asyncio.gather(
+            *(store.put(b'{"n":%d}' % n, b"x" * n, key=str(n)) for n in range(30))
+        )
+        refs.append(await store.put(b'{"n":"big"}', b"y" * 300_000, key="big"))
+
+        found = {}
+        for hour in await store.hours():
+            async for entry in store.index(hour):
+                found[entry.ref] = entry
+
+        assert set(refs) <= set(found)
+        assert {found[ref].header for ref in refs[:30]} == {b'{"n":%d}' % n for n in range(30)}
+        assert found[refs[-1]].size == 300_000
+
+    async def test_the_current_hour_is_listed_after_a_put(self, store: BlobStore) -> None:
+        await store.put(b"{}", b"x", key="k")
+
+        hours = await store.hours()
+
+        now = datetime.now(UTC)  # noqa: TID251 - the store names segments by the clock
+        assert any(abs((now - hour).total_seconds()) < 7200 for hour in hours)
+
+    async def test_what_is_not_there_is_missing(self, store: BlobStore) -> None:
+        with pytest.raises(BlobMissing):
+            await store.read(BlobRef("mail/2020/01/01/00/nothing", 0, 100))
+
+    async def test_a_record_beyond_the_end_is_an_error(self, store: BlobStore) -> None:
+        ref = await store.put(b"{}", b"x", key="k")
+
+        with pytest.raises(BlobError):
+            await store.read(BlobRef(ref.segment, ref.offset, ref.length + 100_000))
+
+    async def test_deleting_twice_is_success(self, store: BlobStore) -> None:
+        ref = await store.put(b"{}", b"y" * 300_000, key="k")
+
+        await store.delete(ref.segment)
+        await store.delete(ref.segment)
+
+        with pytest.raises(BlobError):
+            await store.read(ref)
+
+    async def test_after_close_a_put_is_refused(self, store: BlobStore) -> None:
+        await store.close()
+
+        with pytest.raises(BlobError):
+            await store.put(b"{}", b"x", key="k")
