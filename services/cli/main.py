@@ -167,3 +167,7 @@ def main() -> None:
         from services.cli.fault import explain
 
         sys.exit(explain(error))
+
+
+if __name__ == "__main__":
+    main()

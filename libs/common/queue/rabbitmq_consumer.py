@@ -2,251 +2,379 @@
 
 A frame that comes again because its holder died is split into single jobs, marked as suspects and
 put back (confirmed), before any of them is handled: so the one that kills its holder does it
-alone.  A frame with a job that takes very long lets the others go: after a minute what is not
-settled is put again by itself.
+alone.  When only the connection was lost, the frame is recognised and nothing is counted.  A frame
+with a job that takes very long lets the others go: a minute after the last of them was settled,
+what is left is put again by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+import uuid
+from collections import OrderedDict
+from collections.abc import Sequence
 
-import aio_pika
 import msgspec
-from aio_pika.abc import AbstractIncomingMessage
-from aio_pika.exceptions import AMQPException
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from prometheus_client import Counter
 
-from libs.common.queue import frame as frames
-from libs.common.queue.frame import FramedJob
-from libs.common.queue.protocol import Lease, QueueError
-from libs.common.queue.topology import declare_all
+from libs.common.queue import frame as framing
+from libs.common.queue.frame import FramedJob, FrameError
+from libs.common.queue.protocol import JOB_QUEUES_ONE_BY_ONE, Lease, QueueError
+from libs.common.queue.rabbitmq_held import HeldFrame, RabbitLease, State
+from libs.common.queue.rabbitmq_link import Link, TopologyError, lost
+from libs.common.queue.rabbitmq_publisher import PUBLISH_SECONDS, Publisher
+from libs.common.queue.ready import Ready
+from libs.common.queue.topology import declare, later
 from libs.common.runtime.log import get_logger
 
 log = get_logger(__name__)
-PutFramed = Callable[[str, list[FramedJob]], Awaitable[None]]
+_UNREADABLE = Counter("holub_queue_unreadable_frames_total", "Frames put aside.", ["queue"])
+_SPLIT = Counter("holub_queue_split_frames_total", "Frames of a dead holder.", ["queue"])
+
 STRAGGLER_SECONDS = 60.0
-_AGAIN_SECONDS = 1.0
-_FAULTS = (AMQPException, OSError, TimeoutError, RuntimeError)
-
-
-class _Open:
-    """A frame in hand: its message, and which of its jobs are not settled."""
-
-    __slots__ = ("jobs", "message", "since", "unsettled")
-
-    def __init__(self, message: AbstractIncomingMessage, jobs: list[FramedJob]) -> None:
-        self.message = message
-        self.jobs = jobs
-        self.unsettled = set(range(len(jobs)))
-        self.since = time.monotonic()
-
-
-class RabbitLease:
-    """A job of a frame; see `Lease`."""
-
-    __slots__ = ("_at", "_consumer", "_frame", "attempt", "body", "suspect")
-
-    def __init__(self, consumer: RabbitConsumer, frame: _Open, at: int) -> None:
-        job = frame.jobs[at]
-        self._consumer = consumer
-        self._frame = frame
-        self._at = at
-        self.body = job.body
-        self.attempt = job.attempt
-        self.suspect = job.suspect
-
-    async def ack(self) -> None:
-        """Settle it; the last of a frame acks the frame."""
-        await self._consumer.settle(self._frame, self._at)
-
-    async def requeue(self, delay: float = 0.0) -> None:
-        """Put it again after a while; until that is confirmed the frame stays unacked."""
-        if self._at in self._frame.unsettled:
-            self._consumer.again_later(self._frame, self._at, delay)
+_TEND_SECONDS = 1.0
+_PAUSES = (0.1, 0.5, 1.0, 2.0)
+_FORGET_SECONDS = 600.0
+_REMEMBERED = 4096
+_LEAST_FRAMES = 4
 
 
 class RabbitConsumer:
     """A subscription that outlives connections; see `Consumer`."""
 
-    def __init__(self, url: str, queue: str, prefetch: int, put: PutFramed) -> None:
+    def __init__(self, link: Link, publisher: Publisher, queue: str, prefetch: int) -> None:
         self.queue = queue
-        self._url = url
+        self._link = link
+        self._publisher = publisher
         self._prefetch = prefetch
-        self._put = put
-        self._ready: deque[RabbitLease] = deque()
-        self._frames: set[_Open] = set()
-        self._leased = 0
-        self._wake = asyncio.Event()
+        self._ready: Ready[RabbitLease] = Ready(prefetch)
+        self._held: dict[str, HeldFrame] = {}
+        # Acks may be lost with their connection: these frames are done, should they come again.
+        self._done: OrderedDict[str, None] = OrderedDict()
+        self._jobs_per_frame = 1.0
+        self._channel: AbstractChannel | None = None
+        self._tag = ""
+        self._frames_ahead = 0
+        self._gone = asyncio.Event()
+        self._splitting: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._task: asyncio.Task[None] | None = None
-        self._later: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Subscribe; `QueueError` only for what will not heal by itself."""
+        try:
+            await self._subscribe()
+        except TopologyError:
+            raise
+        except BaseException as error:
+            if not isinstance(error, QueueError) and not lost(error):
+                raise
+            log.warning("cannot consume yet", queue=self.queue, error=str(error))
+            self._gone.set()
+        self._tasks = [asyncio.create_task(self._stay()), asyncio.create_task(self._tend())]
 
     @property
-    def held(self) -> int:
+    def jobs(self) -> int:
         """Jobs that are here and not settled."""
-        return sum(len(frame.unsettled) for frame in self._frames)
+        return sum(held.unsettled for held in self._held.values())
 
-    def start(self) -> None:
-        """Connect, and again whenever the connection is lost."""
-        self._task = asyncio.create_task(self._run())
+    @property
+    def jobs_per_frame(self) -> float:
+        """The average of late."""
+        return self._jobs_per_frame
 
-    async def _run(self) -> None:
-        while not self._closed:
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest job that is here was put first (unix time)."""
+        return min(
+            (
+                lease.job.put_at
+                for held in self._held.values()
+                for lease in held.leases
+                if lease.state is not State.SETTLED
+            ),
+            default=None,
+        )
+
+    # Staying subscribed.
+
+    async def _stay(self) -> None:
+        failures = 0
+        while True:
+            await self._gone.wait()
+            self._gone.clear()
+            await self._detach()
             try:
-                await self._consume_once()
-            except asyncio.CancelledError:
-                raise
-            except (QueueError, *_FAULTS) as error:
-                log.warning("consumer is away", queue=self.queue, error=str(error))
-            self._forget()
-            await asyncio.sleep(_AGAIN_SECONDS)
+                await self._subscribe()
+                failures = 0
+                log.info("consuming again", queue=self.queue)
+            except BaseException as error:
+                if not isinstance(error, QueueError) and not lost(error):
+                    raise
+                log.warning("cannot consume", queue=self.queue, error=str(error))
+                self._gone.set()
+                await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
+                failures += 1
 
-    def _forget(self) -> None:
-        """The broker gives everything unacked to somebody else: nothing here counts any more."""
+    async def _subscribe(self) -> None:
+        connection = await self._link.connection()
+        async with asyncio.timeout(PUBLISH_SECONDS):
+            channel = await connection.channel(publisher_confirms=False)
+            self._channel = channel
+            # The queue may have been deleted since the connection was made.
+            if not self._gone_queue_is_there:
+                await declare(connection)
+            channel.on_consumer_cancel_callbacks.add(lambda _: self._lose(channel))
+            channel.closing.add_done_callback(lambda _: self._lose(channel))
+            await self._consume(channel)
+        self._gone_queue_is_there = True
+
+    _gone_queue_is_there = True
+
+    async def _consume(self, channel: AbstractChannel) -> None:
+        self._frames_ahead = self._wanted_frames()
+        await channel.basic_qos(prefetch_count=self._frames_ahead)
+        answer = await channel.basic_consume(self.queue, self._arrived)
+        self._tag = str(answer.consumer_tag)
+
+    def _lose(self, channel: AbstractChannel) -> None:
+        """The broker ended the subscription: a deleted queue, a fail-over, a lost connection."""
+        if self._channel is channel and not self._closed:
+            self._gone_queue_is_there = False
+            self._gone.set()
+
+    async def _detach(self) -> None:
+        """What waits here is given to somebody else now, or to us again."""
+        channel, self._channel = self._channel, None
         self._ready.clear()
-        self._frames.clear()
-        self._leased = 0
+        for held in self._held.values():
+            held.detach()
+        if channel is not None and not channel.is_closed:
+            await _close(channel)
 
-    async def _consume_once(self) -> None:
-        connection = await aio_pika.connect(self._url)
-        async with connection:
-            channel = await connection.channel()
-            await declare_all(channel)
-            # Frames hold up to 64 jobs, so a few frames are enough to be busy.
-            await channel.set_qos(prefetch_count=max(2, self._prefetch // 32))
-            queue = await channel.get_queue(self.queue)
-            ended = asyncio.Event()
-            connection.close_callbacks.add(lambda *_: ended.set())
-            channel.close_callbacks.add(lambda *_: ended.set())
-            tag = await queue.consume(self._arrived)
-            # A deleted queue or a broker's basic.cancel ends the consumer without ending the
-            # channel, so it is looked at now and then.
-            while not ended.is_set():
-                try:
-                    async with asyncio.timeout(_AGAIN_SECONDS):
-                        await ended.wait()
-                except TimeoutError:
-                    await self._tend()
-                    underlay: Any = await channel.get_underlay_channel()
-                    if tag not in underlay.consumers:
-                        return
+    def _wanted_frames(self) -> int:
+        """Prefetch counts jobs, the broker counts frames."""
+        if self.queue in JOB_QUEUES_ONE_BY_ONE:
+            return self._prefetch
+        return max(_LEAST_FRAMES, min(self._prefetch, round(self._prefetch / self._jobs_per_frame)))
 
-    async def _arrived(self, message: AbstractIncomingMessage) -> None:
+    async def _adapt(self) -> None:
+        """Subscribe with another prefetch when frames have become much fuller or emptier."""
+        channel, wanted = self._channel, self._wanted_frames()
+        if channel is None or self._closed or 0.5 < wanted / max(1, self._frames_ahead) < 2:
+            return
+        await channel.basic_cancel(self._tag, timeout=PUBLISH_SECONDS)
+        await self._consume(channel)
+
+    # Frames that arrive.
+
+    async def _arrived(self, message: DeliveredMessage) -> None:
+        channel, tag = message.channel, message.delivery_tag or 0
+        if channel is not self._channel:
+            return
+        message_id = message.header.properties.message_id or uuid.uuid4().hex
+        if held := self._held.get(message_id):
+            await self._arrived_again(held, channel, tag)
+        elif message_id in self._done:
+            await _ack(channel, tag)
+        else:
+            await self._open(message, message_id, channel, tag)
+
+    async def _arrived_again(self, held: HeldFrame, channel: AbstractChannel, tag: int) -> None:
+        if held.channel is channel:
+            # Published twice, because its first connection was lost: one of them is enough.
+            await _ack(channel, tag)
+            return
+        held.channel, held.tag = channel, tag
+        self._ready.add(held.those(State.WAITING))
+        await self._ack_if_settled(held)
+
+    async def _open(
+        self, message: DeliveredMessage, message_id: str, channel: AbstractChannel, tag: int
+    ) -> None:
         try:
-            frame = frames.decode(message.body)
-        except msgspec.MsgspecError as error:
-            # Not ours: dead-lettered to the parked queue, where an operator finds it.
+            jobs = framing.decode(message.body)
+        except FrameError as error:
+            # Dead-lettered to the parked queue by the broker, at least once.
             log.error("frame cannot be read", queue=self.queue, error=str(error))
-            await message.reject(requeue=False)
+            _UNREADABLE.labels(self.queue).inc()
+            await channel.basic_reject(tag, requeue=False, wait=False)
             return
-        if message.redelivered and not (len(frame.jobs) == 1 and frame.jobs[0].suspect):
-            await self._split(message, frame.jobs)
-            return
-        jobs = frame.jobs
         if message.redelivered:
-            count = int(str((message.headers or {}).get("x-delivery-count", 1)))
-            jobs = [replace_attempt(jobs[0], jobs[0].attempt + count)]
-        opened = _Open(message, jobs)
-        self._frames.add(opened)
-        self._ready.extend(RabbitLease(self, opened, at) for at in range(len(jobs)))
-        self._wake.set()
-
-    async def _split(self, message: AbstractIncomingMessage, jobs: list[FramedJob]) -> None:
-        singles = [FramedJob(job.body, job.put_at, job.attempt + 1, suspect=True) for job in jobs]
-        try:
-            await self._put(self.queue, singles)
-        except QueueError as error:
-            log.warning("frame is not split", queue=self.queue, error=str(error))
-            await message.nack(requeue=True)
+            task = asyncio.create_task(self._split(jobs, channel, tag))
+            self._splitting.add(task)
+            task.add_done_callback(self._splitting.discard)
             return
-        await message.ack()
+        self._jobs_per_frame += (len(jobs) - self._jobs_per_frame) / 16
+        held = HeldFrame(message_id, channel, tag)
+        held.hold([RabbitLease(self, held, job) for job in jobs])
+        self._held[message_id] = held
+        self._ready.add(held.leases)
+
+    async def _split(self, jobs: list[FramedJob], channel: AbstractChannel, tag: int) -> None:
+        """The holder died: put its jobs again one by one, then let the frame go.
+
+        The count is ours and travels with the job, because brokers of different versions count
+        differently.
+        """
+        _SPLIT.labels(self.queue).inc()
+        singles = [
+            msgspec.structs.replace(job, attempt=job.attempt + 1, suspect=True) for job in jobs
+        ]
+        while not channel.is_closed:
+            try:
+                await self._publisher.put(self.queue, singles, alone=True)
+            except QueueError as error:
+                log.warning("frame is not split yet", queue=self.queue, error=str(error))
+                await asyncio.sleep(_PAUSES[-1])
+            else:
+                await _ack(channel, tag)
+                return
+
+    # Leases.
 
     async def take(self, most: int) -> Sequence[Lease]:
         """Wait for a job, then give what is here."""
-        while not self._closed:
-            room = self._prefetch - self._leased
-            if self._ready and room > 0:
-                return self._give(min(most, room))
-            self._wake.clear()
-            await self._wake.wait()
-        raise QueueError(f"consumer of {self.queue} is closed")
-
-    def _give(self, most: int) -> list[Lease]:
-        leases: list[Lease] = []
-        while self._ready and len(leases) < most:
-            if self._ready[0].suspect and leases:
-                break
-            lease = self._ready.popleft()
-            leases.append(lease)
-            if lease.suspect:
-                break
-        self._leased += len(leases)
+        leases = await self._ready.take(most)
+        for lease in leases:
+            lease.state = State.LEASED
         return leases
 
-    async def settle(self, frame: _Open, at: int) -> None:
+    async def settle(self, lease: RabbitLease) -> None:
         """One job of a frame is done."""
-        if frame not in self._frames or at not in frame.unsettled:
-            return  # The connection was lost meanwhile: the job comes again, and bears it.
-        frame.unsettled.discard(at)
-        self._leased -= 1
-        self._wake.set()
-        if not frame.unsettled:
-            self._frames.discard(frame)
-            try:
-                await frame.message.ack()
-            except _FAULTS as error:
-                log.info("ack is lost", queue=self.queue, error=str(error))
+        if lease.state is State.LEASED:
+            self._ready.settle(lease)
+        lease.state = State.SETTLED
+        held = lease.frame
+        held.unsettled -= 1
+        held.settled_at = asyncio.get_running_loop().time()
+        await self._ack_if_settled(held)
 
-    def again_later(self, frame: _Open, at: int, delay: float) -> None:
-        """Put a job again after some time, then settle it here."""
-        task = asyncio.create_task(self._again(frame, at, delay))
-        self._later.add(task)
-        task.add_done_callback(self._later.discard)
-
-    async def _again(self, frame: _Open, at: int, delay: float) -> None:
-        await asyncio.sleep(delay)
-        job = frame.jobs[at]
-        while frame in self._frames:
-            try:
-                await self._put(self.queue, [FramedJob(job.body, job.put_at, job.attempt + 1)])
-            except QueueError:
-                await asyncio.sleep(_AGAIN_SECONDS)
-                continue
-            await self.settle(frame, at)
+    async def _ack_if_settled(self, held: HeldFrame) -> None:
+        if held.unsettled or held.channel is None:
             return
+        self._held.pop(held.id, None)
+        self._done[held.id] = None
+        if len(self._done) > _REMEMBERED:
+            self._done.popitem(last=False)
+        await _ack(held.channel, held.tag)
+
+    async def put_again(self, lease: RabbitLease, delay: float) -> None:
+        """Put a job again, then settle it here."""
+        job = FramedJob(lease.body, lease.job.put_at, lease.attempt + 1)
+        await self._publisher.put(later(self.queue, delay) if delay > 0 else self.queue, [job])
+        if lease.state is not State.SETTLED:
+            await self.settle(lease)
+
+    # Housekeeping.
 
     async def _tend(self) -> None:
-        """Let the settled jobs of an old frame go: put what is left of it by itself."""
-        limit = time.monotonic() - STRAGGLER_SECONDS
-        for frame in [f for f in self._frames if f.since < limit and len(f.jobs) > 1]:
-            left = [frame.jobs[at] for at in sorted(frame.unsettled)]
-            for job in left:
-                try:
-                    await self._put(self.queue, [job])
-                except QueueError as error:
-                    log.warning("stragglers stay", queue=self.queue, error=str(error))
-                    return
-            self._leased -= len(left)
-            self._frames.discard(frame)
-            frame.unsettled.clear()
-            await frame.message.ack()
+        while True:
+            await asyncio.sleep(_TEND_SECONDS)
+            try:
+                await self._free_stragglers()
+                self._forget()
+                await self._adapt()
+            except BaseException as error:
+                if not isinstance(error, QueueError) and not lost(error):
+                    raise
+                log.warning("cannot tend the consumer", queue=self.queue, error=str(error))
+
+    async def _free_stragglers(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for held in list(self._held.values()):
+            left = [lease for lease in held.leases if lease.state is not State.SETTLED]
+            if (
+                0 < len(left) < len(held.leases)
+                and held.channel is not None
+                and held.settled_at < now - STRAGGLER_SECONDS
+            ):
+                for lease in left:
+                    await self._free(held, lease)
+
+    async def _free(self, old: HeldFrame, lease: RabbitLease) -> None:
+        """Move a lease to a frame of its own.
+
+        Should that come to us, it finds its lease here, and the job is not handled twice.
+        """
+        own = HeldFrame(uuid.uuid4().hex, None, 0)
+        own.hold([lease])
+        self._held[own.id] = own
+        deadline = asyncio.get_running_loop().time() + PUBLISH_SECONDS
+        try:
+            await self._publisher.send(self.queue, [lease.job], own.id, deadline)
+        except QueueError:
+            del self._held[own.id]
+            raise
+        if lease.state is State.SETTLED:
+            own.unsettled = 0
+            await self._ack_if_settled(own)
+            return
+        lease.frame = own
+        old.leases.remove(lease)
+        old.unsettled -= 1
+        await self._ack_if_settled(old)
+
+    def _forget(self) -> None:
+        """Frames that were lost with their connection and went to somebody else."""
+        limit = asyncio.get_running_loop().time() - _FORGET_SECONDS
+        for held in list(self._held.values()):
+            if held.channel is None and held.detached_at < limit:
+                for lease in held.those(State.WAITING):
+                    lease.state = State.SETTLED
+                    held.unsettled -= 1
+                if not held.those(State.LEASED):
+                    del self._held[held.id]
 
     async def close(self) -> None:
-        """Stop taking; what is unsettled goes back to the broker with the connection."""
+        """Stop taking; what is not settled is put again as it is, so that nothing is counted."""
         if self._closed:
             return
         self._closed = True
-        self._wake.set()
-        for task in self._later:
+        self._ready.close()
+        for task in (*self._tasks, *self._splitting):
             task.cancel()
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(*self._tasks, *self._splitting, return_exceptions=True)
+        channel, self._channel_of_late = self._channel, None
+        if channel is None or channel.is_closed:
+            return
+        try:
+            await channel.basic_cancel(self._tag, timeout=PUBLISH_SECONDS)
+            await self._give_back()
+        except BaseException as error:
+            # The broker gives them to somebody else when the channel ends, as suspects.
+            if not isinstance(error, QueueError) and not lost(error):
+                raise
+            log.warning("cannot give back", queue=self.queue, error=str(error))
+        await _close(channel)
+
+    async def _give_back(self) -> None:
+        left = [
+            lease
+            for held in self._held.values()
+            for lease in held.leases
+            if lease.state is not State.SETTLED and held.channel is not None
+        ]
+        await self._publisher.put(self.queue, [lease.job for lease in left])
+        for lease in left:
+            if lease.state is not State.SETTLED:
+                await self.settle(lease)
 
 
-def replace_attempt(job: FramedJob, attempt: int) -> FramedJob:
-    """The same job with another count."""
-    return msgspec.structs.replace(job, attempt=attempt)
+async def _ack(channel: AbstractChannel, tag: int) -> None:
+    try:
+        await channel.basic_ack(tag, wait=False)
+    except BaseException as error:
+        # The frame comes again, and is recognised.
+        if not lost(error):
+            raise
+
+
+async def _close(channel: AbstractChannel) -> None:
+    try:
+        async with asyncio.timeout(PUBLISH_SECONDS):
+            await channel.close()
+    except BaseException as error:
+        if not lost(error):
+            raise

@@ -100,7 +100,8 @@ class QueueFile:
                 results = self._commit(connection, group)
                 self.healthy = True
             except Exception as error:  # whatever it is, the callers must hear of it
-                connection = _discard(connection)
+                _discard(connection)
+                connection = None
                 results = self._failed(group, error)
             _answer(group, results)
         if connection is not None:

@@ -1,53 +1,87 @@
 """What RabbitMQ must hold: quorum queues that park what cannot be delivered, and never drop it.
 
+For each queue of work NAME there is the queue `NAME` and one `NAME.later.SECONDS` for each step
+of delay, whose jobs go back to NAME when they have waited.  What the broker itself gives up (a
+frame that nobody can read, or that came too often) goes to `parked`.
+
 Arguments are those that RabbitMQ 3.10 and 4.x both know.  Declaring a queue that exists with
-other arguments is an error, so every start is also the check that they are in force.
+other arguments is an error, so every connection is also the check that they are in force.  What an
+operator adds by policy (`max-length-bytes`, say) cannot be seen from here; with reject-publish it
+refuses puts and loses nothing.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import aio_pika
-from aio_pika.abc import AbstractChannel
-from aio_pika.exceptions import ChannelPreconditionFailed
+from aiormq.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import ChannelPreconditionFailed
 
 from libs.common.queue.protocol import QUEUES, QueueError
 
 PARKED = "parked"
-"""The queue of last resort: what the broker itself gave up; it is drained into rows."""
+"""The queue of last resort, drained into rows by `Queue.drain_parked`."""
 BROADCAST = "holub.broadcast"
+DELAYS = (1, 5, 30, 60, 120, 300)
+"""Steps of delay in seconds; what is due later than the last belongs in the database."""
 _DELIVERY_LIMIT = 50
+# RabbitMQ 4 drops what came 20 times unless told otherwise; nothing may drop from `parked`.
+_NO_LIMIT = 1_000_000_000
+_SAFE: dict[str, Any] = {
+    "x-queue-type": "quorum",
+    # Without reject-publish, at-least-once silently falls back to at-most-once, which loses jobs.
+    "x-overflow": "reject-publish",
+    "x-dead-letter-strategy": "at-least-once",
+    "x-dead-letter-exchange": "",
+}
 
 
-def arguments(queue: str) -> dict[str, Any]:
-    """The arguments of a queue of work."""
-    common: dict[str, Any] = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
-    if queue == PARKED:
-        return common
-    return {
-        **common,
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": PARKED,
-        # Without reject-publish this silently falls back to at-most-once, which loses jobs.
-        "x-dead-letter-strategy": "at-least-once",
-        "x-delivery-limit": _DELIVERY_LIMIT,
+def later(queue: str, delay: float) -> str:
+    """The queue for jobs of `queue` that are due in `delay` seconds: the next step up."""
+    step = next((step for step in DELAYS if step >= delay), DELAYS[-1])
+    return f"{queue}.later.{step}"
+
+
+def queues_of(queue: str) -> list[str]:
+    """All queues that hold jobs of one queue of work."""
+    return [queue, *(later(queue, step) for step in DELAYS)]
+
+
+def _arguments(queue: str) -> dict[str, dict[str, Any]]:
+    parking = {"x-dead-letter-routing-key": PARKED, "x-delivery-limit": _DELIVERY_LIMIT}
+    waiting = {
+        later(queue, step): {
+            **_SAFE,
+            "x-dead-letter-routing-key": queue,
+            "x-message-ttl": step * 1000,
+        }
+        for step in DELAYS
     }
+    return {queue: {**_SAFE, **parking}, **waiting}
 
 
-async def declare(channel: AbstractChannel, queue: str) -> None:
-    """Declare a queue, or check the one that is there."""
+def topology() -> dict[str, dict[str, Any]]:
+    """Every queue with its arguments."""
+    queues = {PARKED: {"x-queue-type": "quorum", "x-delivery-limit": _NO_LIMIT}}
+    for queue in QUEUES:
+        queues |= _arguments(queue)
+    return queues
+
+
+async def declare(connection: AbstractConnection) -> None:
+    """Declare everything, or check what is there; `QueueError` when it is not as it must be."""
+    channel = await connection.channel(publisher_confirms=False)
+    for queue, arguments in topology().items():
+        await _declare_queue(channel, queue, arguments)
+    await channel.exchange_declare(BROADCAST, exchange_type="topic", durable=True)
+    await channel.close()
+
+
+async def _declare_queue(channel: AbstractChannel, queue: str, arguments: dict[str, Any]) -> None:
     try:
-        await channel.declare_queue(queue, durable=True, arguments=arguments(queue))
+        await channel.queue_declare(queue, durable=True, arguments=arguments)
     except ChannelPreconditionFailed as error:
         raise QueueError(
             f"queue {queue!r} exists with other arguments, under which jobs can be lost: {error};"
             " drain it, delete it, and start again"
         ) from error
-
-
-async def declare_all(channel: AbstractChannel) -> None:
-    """Everything there is."""
-    for queue in (PARKED, *QUEUES):
-        await declare(channel, queue)
-    await channel.declare_exchange(BROADCAST, aio_pika.ExchangeType.TOPIC, durable=True)

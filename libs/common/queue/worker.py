@@ -23,7 +23,9 @@ _SECONDS = Histogram("holub_queue_batch_seconds", "Time to handle a batch.", ["q
 
 DELAYS = (1.0, 5.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds before a job that failed alone comes again; the last one for all later attempts."""
+FIRST_PAUSE = 0.1
 MAX_PAUSE = 5.0
+"""Seconds between tries of a batch that waits for a backend, from the first to the longest."""
 
 
 class Poison(Exception):
@@ -58,10 +60,15 @@ class Worker:
         self._prefetch = prefetch
         self._slots = asyncio.Semaphore(concurrency)
         self._max_attempts = max_attempts
-        self._transient = transient
+        self._transient = (*transient, QueueError)
+        self._stopping = asyncio.Event()
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Work until `stopping` is set; then finish what is in hand, settle it, and return."""
+        """Work until `stopping` is set; then finish what is in hand, settle it, and return.
+
+        A batch that waits for a backend by then is not finished: it goes back as it is.
+        """
+        self._stopping = stopping
         consumer = await self._queue.consume(self._name, self._prefetch)
         stop = asyncio.create_task(stopping.wait())
         try:
@@ -75,15 +82,17 @@ class Worker:
     async def _next(self, consumer: Consumer, stop: asyncio.Task[bool]) -> Sequence[Lease] | None:
         """The next batch, with a slot taken for it; None when it is time to stop."""
         await self._slots.acquire()
-        taking = asyncio.ensure_future(consumer.take(self._most))
-        await asyncio.wait({taking, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if not taking.done():
-            taking.cancel()
-            await asyncio.gather(taking, return_exceptions=True)
-        if taking.cancelled():
-            self._slots.release()
+        if stop.done():
             return None
-        return taking.result()
+        taking = asyncio.ensure_future(consumer.take(self._most))
+        try:
+            await asyncio.wait({taking, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            # What was taken is worked on, even when it is time to stop.
+            if not taking.done():
+                taking.cancel()
+                await asyncio.wait({taking})
+        return None if taking.cancelled() else taking.result()
 
     async def _work(self, leases: Sequence[Lease]) -> None:
         start = time.perf_counter()
@@ -95,29 +104,40 @@ class Worker:
 
     async def _attempt(self, leases: Sequence[Lease]) -> None:
         """Handle a batch to its end: acked, put back, or parked."""
-        if spent := [lease for lease in leases if lease.attempt >= self._max_attempts]:
-            for lease in spent:
-                await self._set_aside(lease, f"given up after {lease.attempt} attempts")
+        spent = [lease for lease in leases if lease.attempt >= self._max_attempts]
+        for lease in spent:
+            await self._set_aside(lease, f"given up after {lease.attempt} attempts")
+        if spent:
             leases = [lease for lease in leases if lease.attempt < self._max_attempts]
         if not leases:
             return
-        pause = 0.1
+        try:
+            done = await self._patiently(lambda: self._handle(leases))
+        except Exception as error:
+            await self._blame(leases, error)
+            return
+        if done:
+            for lease in leases:
+                await lease.ack()
+            _JOBS.labels(self._name, "done").inc(len(leases))
+
+    async def _patiently(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Do it, again while a backend is away: nobody's job's fault.  False: time to stop."""
+        pause = FIRST_PAUSE
         while True:
             try:
-                await self._handle(leases)
+                await work()
             except self._transient as error:
-                # Nobody's job's fault: keep the leases, wait, try again.
                 log.warning("backend is away", queue=self._name, error=str(error))
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, MAX_PAUSE)
-            except Exception as error:
-                await self._blame(leases, error)
-                return
             else:
-                break
-        for lease in leases:
-            await lease.ack()
-        _JOBS.labels(self._name, "done").inc(len(leases))
+                return True
+            try:
+                async with asyncio.timeout(pause):
+                    await self._stopping.wait()
+            except TimeoutError:
+                pause = min(pause * 2, MAX_PAUSE)
+            else:
+                return False
 
     async def _blame(self, leases: Sequence[Lease], error: Exception) -> None:
         """Find the job that makes a batch fail by halving it."""
@@ -126,8 +146,11 @@ class Worker:
             await self._attempt(leases[:middle])
             await self._attempt(leases[middle:])
             return
-        lease = leases[0]
-        if isinstance(error, Poison | msgspec.MsgspecError):
+        (lease,) = leases
+        if (
+            isinstance(error, Poison | msgspec.MsgspecError)
+            or lease.attempt + 1 >= self._max_attempts
+        ):
             await self._set_aside(lease, f"{type(error).__name__}: {error}")
             return
         delay = DELAYS[min(lease.attempt, len(DELAYS) - 1)]
@@ -138,19 +161,20 @@ class Worker:
             again_seconds=delay,
             exc_info=error,
         )
-        if lease.attempt + 1 >= self._max_attempts:
-            await self._set_aside(lease, f"{type(error).__name__}: {error}")
-            return
-        await lease.requeue(delay)
-        _JOBS.labels(self._name, "requeued").inc()
+        await self._again(lease, delay)
+
+    async def _again(self, lease: Lease, delay: float) -> None:
+        if await self._patiently(lambda: lease.requeue(delay)):
+            _JOBS.labels(self._name, "requeued").inc()
 
     async def _set_aside(self, lease: Lease, reason: str) -> None:
         """Park: the row first, the ack after it; without the row it comes again."""
         try:
-            await self._park(lease, reason)
+            parked = await self._patiently(lambda: self._park(lease, reason))
         except Exception:
             log.exception("cannot park", queue=self._name, reason=reason)
-            await lease.requeue(DELAYS[-1])
+            await self._again(lease, DELAYS[-1])
             return
-        await lease.ack()
-        _JOBS.labels(self._name, "parked").inc()
+        if parked:
+            await lease.ack()
+            _JOBS.labels(self._name, "parked").inc()

@@ -1,0 +1,130 @@
+"""A connection to RabbitMQ that is made when it is needed, and made again after it was lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import aiormq
+from aiormq.exceptions import AMQPError
+from yarl import URL
+
+from libs.common.queue.protocol import QueueError
+from libs.common.queue.topology import declare
+
+if TYPE_CHECKING:
+    from aiormq.abc import AbstractConnection
+
+CONNECT_SECONDS = 5.0
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 2.0
+_HEARTBEAT_SECONDS = 15
+
+FAULTS = (AMQPError, OSError, RuntimeError, TimeoutError, EOFError)
+"""What a broker that is away, or goes away, may raise here."""
+
+
+class TopologyError(QueueError):
+    """The broker holds queues that are not as they must be: an operator has to act."""
+
+
+class Link:
+    """One connection, shared by those who ask for it."""
+
+    def __init__(self, url: str, purpose: str) -> None:
+        heartbeat = {"heartbeat": _HEARTBEAT_SECONDS, "name": f"holub {purpose}"}
+        self._url = URL(url).update_query(heartbeat)
+        self._connection: AbstractConnection | None = None
+        self._connecting = asyncio.Lock()
+        self._again_at = 0.0
+        self._pause = _FIRST_PAUSE
+        self._why = ""
+        self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def up(self) -> bool:
+        """Is there a connection now, as far as we know?"""
+        return self._connection is not None and self._connection.is_opened
+
+    async def connection(self) -> AbstractConnection:
+        """The connection, made now if need be, its topology checked; `QueueError` at once while
+        the broker is known to be away."""
+        if self._connection is not None and self._connection.is_opened:
+            return self._connection
+        async with self._connecting:
+            if self._connection is not None and self._connection.is_opened:
+                return self._connection
+            if self._closed:
+                raise QueueError("the queue is closed")
+            now = asyncio.get_running_loop().time()
+            if now < self._again_at:
+                raise QueueError(f"the broker is away: {self._why}")
+            self._connection = await self._connect()
+            return self._connection
+
+    async def _connect(self) -> AbstractConnection:
+        connection: AbstractConnection | None = None
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await aiormq.connect(self._url)
+                await declare(connection)
+        except BaseException as error:
+            if connection is not None:
+                self._drop(connection)
+            if not isinstance(error, QueueError) and not lost(error):
+                raise
+            self._fail(error)
+            if isinstance(error, QueueError):
+                raise TopologyError(str(error)) from error
+            raise QueueError(f"the broker is away: {self._why}") from error
+        self._pause = _FIRST_PAUSE
+        return connection
+
+    def _fail(self, error: BaseException) -> None:
+        # The URL has a password, so it is not named.
+        self._why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        self._again_at = asyncio.get_running_loop().time() + self._pause
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+
+    def drop(self, connection: AbstractConnection) -> None:
+        """Part with a connection that cannot be trusted any more; the next one is made anew."""
+        if self._connection is connection:
+            self._connection = None
+        self._drop(connection)
+
+    def _drop(self, connection: AbstractConnection) -> None:
+        task = asyncio.create_task(_close(connection))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def redeclare(self, connection: AbstractConnection) -> None:
+        """Somebody deleted a queue: declare everything again."""
+        async with self._connecting, asyncio.timeout(CONNECT_SECONDS):
+            await declare(connection)
+
+    async def close(self) -> None:
+        """Disconnect for good."""
+        self._closed = True
+        if self._connection is not None:
+            self.drop(self._connection)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=CONNECT_SECONDS)
+
+
+async def _close(connection: AbstractConnection) -> None:
+    try:
+        await connection.close(ConnectionError("closed by us"), timeout=CONNECT_SECONDS)
+    except FAULTS:
+        pass
+
+
+def _from_library(error: BaseException) -> bool:
+    """A CancelledError that nobody of ours asked for: the library ends its tasks like that."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and (task is None or not task.cancelling())
+
+
+def lost(error: BaseException) -> bool:
+    """Does this error mean that the connection or the broker is away?"""
+    return isinstance(error, FAULTS) or _from_library(error)
