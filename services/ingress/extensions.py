@@ -23,7 +23,7 @@ class Extension:
 
     line: Callable[[Situation], str]
     test: str
-    """tests/integration/ingress/test_clients.py::NAME"""
+    """tests/integration/clients/test_smtp.py::NAME"""
 
 
 def _when(condition: bool, line: str) -> str:

@@ -14,12 +14,12 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 import msgspec
 import uvloop
 
 from tests.bench.workload import LOADS, Message, Workload, address
-
 
 Replies = Generator[None, bytes, None]
 
@@ -73,8 +73,8 @@ class Connection(asyncio.Protocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transport has the interface, not the base class.
+        self._transport = cast(asyncio.Transport, transport)
         next(self._script)
 
     def data_received(self, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -35,20 +36,35 @@ class Nemesis:
     def __post_init__(self) -> None:
         self.rng = random.Random(f"{self.seed}/nemesis")
 
-    async def crash_at_each(self, seconds: float) -> None:
-        """A kill at each pending failpoint, one after the other; those not passed stay pending."""
-        names = list(self.pending)
-        self.rng.shuffle(names)
-        for name in names:
-            self._arm([name])
-            began = time.monotonic()
-            while not self.failpoints.fired(name) and time.monotonic() < began + seconds:
+    async def crash_at_each(self, seconds: float, *, together: bool = False) -> None:
+        """A kill at each pending failpoint; those not passed within `seconds` stay pending.
+
+        One after the other, or `together`: one of each role at the same time.
+        """
+        for group in self._groups(together):
+            self._arm(group)
+            deadline = time.monotonic() + seconds
+            while waiting := [name for name in group if not self.failpoints.fired(name)]:
+                if time.monotonic() > deadline:
+                    break
                 await asyncio.sleep(0.1)
-            if self.failpoints.fired(name):
-                self.tell(f"crash at {name}")
+            fired = [name for name in group if name not in waiting]
+            if fired:
+                self.tell(f"crash at {', '.join(fired)}")
                 await asyncio.sleep(0.3)
             self._disarm()
             await self.platform.ready()
+
+    def _groups(self, together: bool) -> list[list[str]]:
+        names = list(self.pending)
+        self.rng.shuffle(names)
+        if not together:
+            return [[name] for name in names]
+        by_role: dict[str, list[str]] = {}
+        for name in names:
+            by_role.setdefault(name.partition(".")[0], []).append(name)
+        rows = itertools.zip_longest(*by_role.values())
+        return [[name for name in row if name] for row in rows]
 
     def _arm(self, names: Sequence[str]) -> None:
         self.platform.armed = ", ".join(names)

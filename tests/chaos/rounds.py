@@ -25,11 +25,11 @@ class Round:
 
 
 async def _queue(nemesis: Nemesis, short: bool) -> None:
-    await nemesis.crash_at_each(4 if short else 10)
+    await nemesis.crash_at_each(5 if short else 10, together=short)
     await nemesis.late_verdicts(6)
     await nemesis.broker_outage(2)
-    await nemesis.pauses(1 if short else 5, 5)
-    await nemesis.random_kills(5 if short else 60)
+    await nemesis.pauses(1 if short else 5, 4)
+    await nemesis.random_kills(4 if short else 60)
     if not short:
         for _ in range(5):
             await nemesis.broker_outage(nemesis.rng.uniform(0, 10))
@@ -41,7 +41,10 @@ async def _sweeper(nemesis: Nemesis, short: bool) -> None:
     await nemesis.delete_queues(3)
     await nemesis.database_outage(2)
     await nemesis.total_outage(2)
-    await nemesis.crash_at_each(2 if short else 10)
+    if short:
+        # All others have their turn in the first round.
+        nemesis.pending = [name for name in nemesis.pending if name.startswith("storage.")]
+    await nemesis.crash_at_each(5 if short else 10)
     for _ in range(0 if short else 5):
         await nemesis.delete_queues(nemesis.rng.uniform(1, 6))
         await nemesis.random_kills(20)

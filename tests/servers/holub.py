@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import imaplib
 import os
@@ -16,6 +17,10 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from libs.common.accounts.credential import hash_password
+from libs.common.accounts.registry import create_accounts, create_domain
+from libs.common.db import open_database
+from libs.common.db.migrate import migrate
 from services.cli.certificates import ensure_certificate
 from tests.servers.process import free_ports
 
@@ -72,11 +77,8 @@ class Holub:
         return done.stdout
 
     def prepare(self, *names: str) -> None:
-        """Migrate, and create the domain with accounts."""
-        self.must("migrate")
-        self.must("domain", "create", DOMAIN)
-        for name in names:
-            self.must("account", "create", f"{name}@{DOMAIN}", "--password-stdin", given=PASSWORD)
+        """Migrate, and create the domain with accounts that share one password."""
+        asyncio.run(_prepare(self.env["HOLUB_DATABASE_URL"], names))
 
     def start(self, *roles: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start one process with these roles, and wait until it is ready."""
@@ -162,12 +164,26 @@ class Holub:
     ) -> list[bytes]:
         """The contents of a mailbox as soon as it holds `count` messages."""
         end = time.monotonic() + seconds
-        while True:
-            found = self.contents(name, mailbox) if count else []
-            if len(found) >= count:
-                return found
-            assert time.monotonic() < end, f"{len(found)} of {count} messages in {name}'s {mailbox}"
+        while (found := self.count(name, mailbox)) < count:
+            assert time.monotonic() < end, f"{found} of {count} messages in {name}'s {mailbox}"
             time.sleep(0.1)
+        return self.contents(name, mailbox)
+
+    def count(self, name: str, mailbox: str = "INBOX") -> int:
+        """How many messages a mailbox holds."""
+        with self.imap(name) as client:
+            _, found = client.select(mailbox, readonly=True)
+        return int(found[0] or 0)
+
+
+async def _prepare(url: str, names: Sequence[str]) -> None:
+    database = open_database(url, pool=1)
+    await migrate(database)
+    await create_domain(database, DOMAIN)
+    addresses = [f"{name}@{DOMAIN}" for name in names]
+    if addresses:
+        await create_accounts(database, addresses, hash_password(PASSWORD))
+    await database.close()
 
 
 def _ready(port: int) -> bool:

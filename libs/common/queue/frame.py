@@ -1,64 +1,52 @@
-"""Frames: jobs that wait together travel as one AMQP message.
+"""Frames: jobs that wait together travel as one, because a message costs more than its jobs.
 
-At most 64 jobs or 64 KiB; the jobs of some queues travel alone, since a frame is acked only when
-its slowest job is.  A frame is MessagePack: a version, and for each job its body, how often it
-was tried, when it was put, and whether its holder died.
+A frame is a version octet and a msgpack array of jobs.  Callers of the queue never see frames.
+A frame that cannot be read raises `FrameError`: it is put aside and reported, never dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from libs.common.queue.protocol import JOB_QUEUES_ONE_BY_ONE
+MAX_JOBS = 64
+MAX_OCTETS = 64 * 1024
+"""A frame holds at most this many jobs and octets of bodies (one larger job travels alone)."""
+_VERSION = b"\x01"
 
-MOST_JOBS = 64
-MOST_OCTETS = 64 * 1024
+
+class FrameError(Exception):
+    """These octets are no frame that this version can read."""
 
 
-class FramedJob(msgspec.Struct, frozen=True, array_like=True):
-    """One job in a frame."""
+class FramedJob(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A job on its way; fields are only ever added at the end, with a default."""
 
     body: bytes
     put_at: float
+    """Unix time of the first put; a requeue keeps it, so that age means age."""
     attempt: int = 0
     suspect: bool = False
 
 
-class Frame(msgspec.Struct, frozen=True, array_like=True):
-    """What one AMQP message holds."""
-
-    jobs: list[FramedJob]
-    ver: int = 1
-
-
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Frame)
+_decoder = msgspec.msgpack.Decoder(list[FramedJob])
 
 
 def encode(jobs: Sequence[FramedJob]) -> bytes:
-    """The octets of a frame."""
-    return _encoder.encode(Frame(list(jobs)))
+    """One frame of these jobs."""
+    return _VERSION + _encoder.encode(jobs)
 
 
-def decode(raw: bytes) -> Frame:
-    """Raises `msgspec.MsgspecError` when it is not one of ours."""
-    return _decoder.decode(raw)
-
-
-def split(queue: str, jobs: Sequence[FramedJob]) -> Iterator[list[FramedJob]]:
-    """Jobs grouped into frames within the bounds."""
-    alone = queue in JOB_QUEUES_ONE_BY_ONE
-    frame: list[FramedJob] = []
-    octets = 0
-    for job in jobs:
-        full = len(frame) >= MOST_JOBS or octets + len(job.body) > MOST_OCTETS
-        # A job whose holder died may kill the next one too: it must not take others with it.
-        if frame and (alone or full or job.suspect or frame[-1].suspect):
-            yield frame
-            frame, octets = [], 0
-        frame.append(job)
-        octets += len(job.body)
-    if frame:
-        yield frame
+def decode(raw: bytes) -> list[FramedJob]:
+    """The jobs of a frame, at least one; `FrameError`."""
+    if raw[:1] != _VERSION:
+        raise FrameError(f"frame of unknown version {raw[:1].hex() or 'none'}")
+    try:
+        jobs = _decoder.decode(memoryview(raw)[1:])
+    except msgspec.MsgspecError as error:
+        raise FrameError(f"unreadable frame: {error}") from error
+    if not jobs:
+        raise FrameError("frame without jobs")
+    return jobs

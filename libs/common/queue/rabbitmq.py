@@ -1,284 +1,137 @@
-"""The queue on RabbitMQ: quorum queues, confirms, and frames of jobs.
+"""The queue on RabbitMQ 3.10 and later: quorum queues, confirms, and frames of jobs.
 
 Publishing and consuming use connections of their own, since an alarm blocks a publishing
-connection as a whole.  A publish that is not confirmed in time ends its connection, because it
-usually lands anyway once the broker wakes up, and the caller was told that it did not.
+connection as a whole.  What is exact: nothing that was put is lost, attempts, prefetch, order
+within one publisher while nothing fails.  What is not: `depth` (see there), delays (rounded up to
+the steps of `topology.DELAYS`), and that a job may come twice after faults, as everywhere.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aio_pika.exceptions import AMQPException, QueueEmpty
+from aiormq.exceptions import ChannelNotFoundEntity
 
-from libs.common.queue import frame as frames
 from libs.common.queue.frame import FramedJob
-from libs.common.queue.local import Exchange
-from libs.common.queue.protocol import Depth, QueueError
+from libs.common.queue.protocol import Depth, Lease, QueueError
 from libs.common.queue.rabbitmq_consumer import RabbitConsumer
-from libs.common.queue.topology import BROADCAST, declare, declare_all
-from libs.common.runtime.log import get_logger
-
-log = get_logger(__name__)
-PUBLISH_SECONDS = 5.0
-CONNECT_SECONDS = 5.0
-_IN_FLIGHT = 32
-_FAULTS = (AMQPException, OSError, TimeoutError, asyncio.CancelledError, RuntimeError)
-_REPLIES = "\0replies"
-_AGAIN_SECONDS = 1.0
-
-
-class _Put:
-    __slots__ = ("future", "jobs")
-
-    def __init__(self, jobs: list[FramedJob], future: asyncio.Future[None]) -> None:
-        self.jobs = jobs
-        self.future = future
+from libs.common.queue.rabbitmq_hints import Hints
+from libs.common.queue.rabbitmq_link import Link, lost
+from libs.common.queue.rabbitmq_parked import drain
+from libs.common.queue.rabbitmq_publisher import PUBLISH_SECONDS, Publisher
+from libs.common.queue.topology import queues_of
 
 
 class RabbitQueue:
     """A `Queue` on one broker or cluster."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._publishing: tuple[AbstractConnection, AbstractChannel] | None = None
-        self._connecting = asyncio.Lock()
-        self._waiting: dict[str, list[_Put]] = {}
-        self._flushing: set[str] = set()
-        self._slots = asyncio.Semaphore(_IN_FLIGHT)
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._consumers: list[RabbitConsumer] = []
-        self._exchange = Exchange()
-        self._name = f"holub.reply.{uuid.uuid4().hex}"
-        self._listening: asyncio.Task[None] | None = None
-        self._bound = asyncio.Event()
+        self._publishing = Link(url, "publishing")
+        self._consuming = Link(url, "consuming")
+        self._publisher = Publisher(self._publishing)
+        self._hints = Hints(self._publishing, self._consuming)
+        self._consumers: set[RabbitConsumer] = set()
+        self._nonempty_since: dict[str, float] = {}
         self._closed = False
-
-    # Publishing.
 
     async def put(self, queue: str, jobs: Sequence[bytes]) -> None:
         """Confirmed by a majority of the broker's replicas on return."""
-        now = time.time()
-        await self.put_framed(queue, [FramedJob(body, now) for body in jobs])
-
-    async def put_framed(self, queue: str, jobs: list[FramedJob]) -> None:
-        """The same, for jobs that carry their attempts."""
         if self._closed:
             raise QueueError("the queue is closed")
-        put = _Put(jobs, asyncio.get_running_loop().create_future())
-        self._waiting.setdefault(queue, []).append(put)
-        if queue not in self._flushing:
-            self._flushing.add(queue)
-            self._spawn(self._flush(queue))
-        await put.future
-
-    def _spawn(self, work: object) -> None:
-        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _flush(self, queue: str) -> None:
-        """Send what waits; what comes in meanwhile is the next frame."""
-        try:
-            while self._waiting.get(queue):
-                async with self._slots:
-                    # One turn of the loop, so that puts of the same moment share a frame.
-                    await asyncio.sleep(0)
-                    puts = self._waiting.pop(queue, [])
-                if puts:
-                    await self._send(queue, puts)
-        finally:
-            self._flushing.discard(queue)
-
-    async def _send(self, queue: str, puts: list[_Put]) -> None:
-        jobs = [job for put in puts for job in put.jobs]
-        try:
-            channel = await self._channel()
-            async with asyncio.timeout(PUBLISH_SECONDS):
-                await asyncio.gather(
-                    *(self._publish(channel, queue, part) for part in frames.split(queue, jobs))
-                )
-        except _FAULTS as error:
-            await self._drop_publishing()
-            for put in puts:
-                if not put.future.done():
-                    put.future.set_exception(QueueError(f"not confirmed: {error or 'in time'}"))
-            return
-        for put in puts:
-            if not put.future.done():
-                put.future.set_result(None)
-
-    @staticmethod
-    async def _publish(channel: AbstractChannel, queue: str, jobs: list[FramedJob]) -> None:
-        message = aio_pika.Message(
-            frames.encode(jobs),
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            # Fresh for every publish: the client matches returns by it.
-            message_id=uuid.uuid4().hex,
-            headers={"jobs": len(jobs)},
-        )
-        await channel.default_exchange.publish(message, queue, mandatory=True)
-
-    async def _channel(self) -> AbstractChannel:
-        async with self._connecting:
-            if self._publishing is not None:
-                connection, channel = self._publishing
-                if not (connection.is_closed or channel.is_closed):
-                    return channel
-                await self._drop_publishing()
-            async with asyncio.timeout(CONNECT_SECONDS):
-                connection = await aio_pika.connect(self._url)
-                channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-                await declare_all(channel)
-            self._publishing = (connection, channel)
-            return channel
-
-    async def _drop_publishing(self) -> None:
-        publishing, self._publishing = self._publishing, None
-        if publishing is not None:
-            with contextlib.suppress(*_FAULTS):
-                async with asyncio.timeout(1):
-                    await publishing[0].close()
-
-    # Consuming.
+        now = time.time()
+        await self._publisher.put(queue, [FramedJob(body, now) for body in jobs])
 
     async def consume(self, queue: str, prefetch: int) -> RabbitConsumer:
-        """Subscribe; it connects again by itself for as long as it is open."""
-        consumer = RabbitConsumer(self._url, queue, prefetch, self.put_framed)
-        consumer.start()
-        self._consumers.append(consumer)
+        """Subscribe, now or when the broker is back; `QueueError` when its queues are wrong."""
+        consumer = RabbitConsumer(self._consuming, self._publisher, queue, prefetch)
+        await consumer.start()
+        self._consumers = {other for other in self._consumers if not other.closed}
+        self._consumers.add(consumer)
         return consumer
 
     async def depth(self, queue: str) -> Depth:
-        """Frames of the broker times the jobs in the oldest; exact for single jobs.
+        """Jobs in ready frames and on delay, and those in hand here; not those in hand elsewhere.
 
-        The broker counts frames.  The oldest ready frame is looked at and put back, which also
-        gives the age.
+        The broker counts frames, so theirs is an estimate: frames times the average that this
+        process has received of late (exact for queues whose jobs travel alone; one job a frame,
+        so too few, in a process that received none).  The age is exact for jobs in hand, which
+        are the oldest when we consume; else it is how long we have seen the queue not empty.
         """
+        frames = await self._frames(queue)
+        consumers = [c for c in self._consumers if c.queue == queue and not c.closed]
+        average = max((c.jobs_per_frame for c in consumers), default=1.0)
+        jobs = sum(c.jobs for c in consumers) + round(frames * average)
+        if not jobs:
+            self._nonempty_since.pop(queue, None)
+            return Depth(0, 0.0)
+        now = time.time()
+        since = self._nonempty_since.setdefault(queue, now)
+        oldest = min((o for c in consumers if (o := c.oldest) is not None), default=since)
+        return Depth(jobs, max(0.0, now - oldest))
+
+    async def _frames(self, queue: str) -> int:
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
-                connection = await aio_pika.connect(self._url)
-                async with connection:
-                    channel = await connection.channel()
-                    return await self._look(channel, queue)
-        except _FAULTS as error:
-            raise QueueError(f"cannot look at {queue}: {error or 'no answer in time'}") from error
+                connection = await self._publishing.connection()
+                channel = await connection.channel(publisher_confirms=False)
+                frames = 0
+                for name in queues_of(queue):
+                    answer = await channel.queue_declare(name, passive=True)
+                    frames += int(answer.message_count or 0)
+                await channel.close()
+        except ChannelNotFoundEntity as error:
+            await self._publishing.redeclare(connection)
+            raise QueueError(f"queue {queue} was gone") from error
+        except BaseException as error:
+            if isinstance(error, QueueError) or not lost(error):
+                raise
+            raise QueueError(f"cannot look at {queue}: {error!r}") from error
+        return frames
 
-    async def _look(self, channel: AbstractChannel, queue: str) -> Depth:
-        await declare(channel, queue)
-        found = await channel.get_queue(queue)
-        held = sum(c.held for c in self._consumers if c.queue == queue)
-        try:
-            message = await found.get(no_ack=False)
-        except QueueEmpty:
-            return Depth(held, 0.0)
-        ready = (found.declaration_result.message_count or 0) or 1
-        oldest = frames.decode(message.body)
-        await message.nack(requeue=True)
-        age = max(0.0, time.time() - min(job.put_at for job in oldest.jobs))
-        return Depth(ready * len(oldest.jobs) + held, age)
-
-    # Broadcasts and replies.
+    async def drain_parked(self, park: Callable[[str, Lease, str], Awaitable[None]]) -> int:
+        """What the broker dead-lettered, job by job; an unreadable frame as one job."""
+        return await drain(self._publishing, park)
 
     async def broadcast(self, topic: str, body: bytes) -> None:
         """A hint: when the broker is away it is lost, and everybody finds out by themselves."""
-        try:
-            async with asyncio.timeout(PUBLISH_SECONDS):
-                channel = await self._channel()
-                exchange = await channel.get_exchange(BROADCAST, ensure=False)
-                await exchange.publish(aio_pika.Message(body), topic, mandatory=False)
-        except _FAULTS as error:
-            log.info("broadcast is lost", topic=topic, error=str(error))
+        self._hints.broadcast(topic, body)
 
     def listen(self, topic: str) -> AsyncIterator[bytes]:
         """From now on."""
-        self._start_listening()
-        return self._exchange.listen(topic)
+        return self._hints.listen(topic)
 
     async def reply_address(self) -> str:
         """The queue of this process, which goes when it goes."""
-        self._start_listening()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await self._bound.wait()
-        return self._name
+        await self._hints.ready()
+        return self._hints.address
 
     async def reply(self, address: str, bodies: Sequence[bytes]) -> None:
-        """Many answers in one message; lossy."""
-        jobs = [FramedJob(body, 0.0) for body in bodies]
-        message = aio_pika.Message(frames.encode(jobs), message_id=uuid.uuid4().hex)
-        try:
-            async with asyncio.timeout(PUBLISH_SECONDS):
-                channel = await self._channel()
-                await channel.default_exchange.publish(message, address, mandatory=False)
-        except _FAULTS as error:
-            log.info("reply is lost", error=str(error))
+        """Answers that wait together travel together."""
+        self._hints.reply(address, bodies)
 
     def replies(self) -> AsyncIterator[bytes]:
         """Answers to this process."""
-        self._start_listening()
-        return self._exchange.listen(_REPLIES)
-
-    def _start_listening(self) -> None:
-        if self._listening is None:
-            self._listening = asyncio.create_task(self._listen())
-
-    async def _listen(self) -> None:
-        """Keep a queue of our own bound, and connect again for ever."""
-        while True:
-            try:
-                await self._listen_once()
-            except asyncio.CancelledError:
-                raise
-            except _FAULTS as error:
-                log.info("not listening", error=str(error))
-            self._bound.clear()
-            await asyncio.sleep(_AGAIN_SECONDS)
-
-    async def _listen_once(self) -> None:
-        connection = await aio_pika.connect(self._url)
-        async with connection:
-            channel = await connection.channel()
-            await declare_all(channel)
-            queue = await channel.declare_queue(self._name, exclusive=True, auto_delete=True)
-            exchange = await channel.get_exchange(BROADCAST, ensure=False)
-            await queue.bind(exchange, "#")
-            ended = asyncio.Event()
-            connection.close_callbacks.add(lambda *_: ended.set())
-            channel.close_callbacks.add(lambda *_: ended.set())
-            await queue.consume(self._deliver, no_ack=True)
-            self._bound.set()
-            await ended.wait()
-
-    async def _deliver(self, message: AbstractIncomingMessage) -> None:
-        if message.exchange == BROADCAST:
-            self._exchange.send(message.routing_key or "", [message.body])
-        else:
-            answers = frames.decode(message.body)
-            self._exchange.send(_REPLIES, [job.body for job in answers.jobs])
+        return self._hints.replies()
 
     async def healthy(self) -> bool:
-        """Is a connection for publishing open, or can one be opened?"""
+        """Is the broker there, and does it confirm in time?"""
+        if self._closed or self._publisher.slow:
+            return False
         try:
-            await self._channel()
-        except (QueueError, *_FAULTS):
+            await self._publishing.connection()
+        except QueueError:
             return False
         return True
 
     async def close(self) -> None:
-        """Send what waits, then disconnect."""
+        """Give back what is in hand, send what waits, disconnect."""
+        if self._closed:
+            return
         self._closed = True
-        for consumer in self._consumers:
-            await consumer.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=PUBLISH_SECONDS)
-        if self._listening:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
-        await self._drop_publishing()
+        await asyncio.gather(*(consumer.close() for consumer in self._consumers))
+        await self._publisher.close()
+        await self._hints.close()
+        await self._consuming.close()
+        await self._publishing.close()

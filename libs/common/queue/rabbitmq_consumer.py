@@ -52,10 +52,11 @@ class RabbitConsumer:
         self._held: dict[str, HeldFrame] = {}
         # Acks may be lost with their connection: these frames are done, should they come again.
         self._done: OrderedDict[str, None] = OrderedDict()
-        self._jobs_per_frame = 1.0
+        self._jobs_per_frame = framing.MAX_JOBS / 2
         self._channel: AbstractChannel | None = None
         self._tag = ""
         self._frames_ahead = 0
+        self._declare = False
         self._gone = asyncio.Event()
         self._splitting: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -73,6 +74,11 @@ class RabbitConsumer:
             log.warning("cannot consume yet", queue=self.queue, error=str(error))
             self._gone.set()
         self._tasks = [asyncio.create_task(self._stay()), asyncio.create_task(self._tend())]
+
+    @property
+    def closed(self) -> bool:
+        """No jobs are taken any more."""
+        return self._closed
 
     @property
     def jobs(self) -> int:
@@ -110,9 +116,9 @@ class RabbitConsumer:
                 failures = 0
                 log.info("consuming again", queue=self.queue)
             except BaseException as error:
-                if not isinstance(error, QueueError) and not lost(error):
+                if not isinstance(error, Exception) and not lost(error):
                     raise
-                log.warning("cannot consume", queue=self.queue, error=str(error))
+                log.warning("cannot consume", queue=self.queue, error=repr(error))
                 self._gone.set()
                 await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
                 failures += 1
@@ -123,14 +129,12 @@ class RabbitConsumer:
             channel = await connection.channel(publisher_confirms=False)
             self._channel = channel
             # The queue may have been deleted since the connection was made.
-            if not self._gone_queue_is_there:
+            if self._declare:
                 await declare(connection)
             channel.on_consumer_cancel_callbacks.add(lambda _: self._lose(channel))
             channel.closing.add_done_callback(lambda _: self._lose(channel))
             await self._consume(channel)
-        self._gone_queue_is_there = True
-
-    _gone_queue_is_there = True
+        self._declare = False
 
     async def _consume(self, channel: AbstractChannel) -> None:
         self._frames_ahead = self._wanted_frames()
@@ -141,7 +145,7 @@ class RabbitConsumer:
     def _lose(self, channel: AbstractChannel) -> None:
         """The broker ended the subscription: a deleted queue, a fail-over, a lost connection."""
         if self._channel is channel and not self._closed:
-            self._gone_queue_is_there = False
+            self._declare = True
             self._gone.set()
 
     async def _detach(self) -> None:
@@ -186,8 +190,7 @@ class RabbitConsumer:
             # Published twice, because its first connection was lost: one of them is enough.
             await _ack(channel, tag)
             return
-        held.channel, held.tag = channel, tag
-        self._ready.add(held.those(State.WAITING))
+        self._ready.add(held.attach(channel, tag))
         await self._ack_if_settled(held)
 
     async def _open(
@@ -202,6 +205,8 @@ class RabbitConsumer:
             await channel.basic_reject(tag, requeue=False, wait=False)
             return
         if message.redelivered:
+            if self._closed:
+                return
             task = asyncio.create_task(self._split(jobs, channel, tag))
             self._splitting.add(task)
             task.add_done_callback(self._splitting.discard)
@@ -277,9 +282,9 @@ class RabbitConsumer:
                 self._forget()
                 await self._adapt()
             except BaseException as error:
-                if not isinstance(error, QueueError) and not lost(error):
+                if not isinstance(error, Exception) and not lost(error):
                     raise
-                log.warning("cannot tend the consumer", queue=self.queue, error=str(error))
+                log.warning("cannot tend the consumer", queue=self.queue, error=repr(error))
 
     async def _free_stragglers(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -321,7 +326,7 @@ class RabbitConsumer:
         limit = asyncio.get_running_loop().time() - _FORGET_SECONDS
         for held in list(self._held.values()):
             if held.channel is None and held.detached_at < limit:
-                for lease in held.those(State.WAITING):
+                for lease in held.those(State.AWAY):
                     lease.state = State.SETTLED
                     held.unsettled -= 1
                 if not held.those(State.LEASED):
@@ -333,13 +338,16 @@ class RabbitConsumer:
             return
         self._closed = True
         self._ready.close()
+        if self._splitting:
+            await asyncio.wait(self._splitting, timeout=PUBLISH_SECONDS)
         for task in (*self._tasks, *self._splitting):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._splitting, return_exceptions=True)
-        channel, self._channel_of_late = self._channel, None
+        channel = self._channel
         if channel is None or channel.is_closed:
             return
         try:
+            # What arrives before the answer is held, and given back with the rest.
             await channel.basic_cancel(self._tag, timeout=PUBLISH_SECONDS)
             await self._give_back()
         except BaseException as error:
@@ -347,6 +355,7 @@ class RabbitConsumer:
             if not isinstance(error, QueueError) and not lost(error):
                 raise
             log.warning("cannot give back", queue=self.queue, error=str(error))
+        self._channel = None
         await _close(channel)
 
     async def _give_back(self) -> None:

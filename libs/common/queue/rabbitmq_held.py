@@ -19,6 +19,9 @@ class State(Enum):
     """Of a job that is here."""
 
     WAITING = auto()
+    """It may be taken."""
+    AWAY = auto()
+    """Its connection was lost while it waited: it waits again when its frame comes again."""
     LEASED = auto()
     SETTLED = auto()
 
@@ -78,8 +81,20 @@ class HeldFrame:
 
     def detach(self) -> None:
         """Its connection is lost."""
+        if self.channel is None:
+            return
         self.channel = None
+        for lease in self.those(State.WAITING):
+            lease.state = State.AWAY
         self.detached_at = asyncio.get_running_loop().time()
+
+    def attach(self, channel: AbstractChannel, tag: int) -> list[RabbitLease]:
+        """It came again; the jobs that wait again."""
+        self.channel, self.tag = channel, tag
+        back = self.those(State.AWAY)
+        for lease in back:
+            lease.state = State.WAITING
+        return back
 
     def those(self, state: State) -> list[RabbitLease]:
         """Its jobs in that state."""

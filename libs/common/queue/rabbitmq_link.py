@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 import aiormq
@@ -32,8 +33,7 @@ class Link:
     """One connection, shared by those who ask for it."""
 
     def __init__(self, url: str, purpose: str) -> None:
-        heartbeat = {"heartbeat": _HEARTBEAT_SECONDS, "name": f"holub {purpose}"}
-        self._url = URL(url).update_query(heartbeat)
+        self._url = URL(url).update_query(heartbeat=_HEARTBEAT_SECONDS, name=f"holub {purpose}")
         self._connection: AbstractConnection | None = None
         self._connecting = asyncio.Lock()
         self._again_at = 0.0
@@ -113,10 +113,9 @@ class Link:
 
 
 async def _close(connection: AbstractConnection) -> None:
-    try:
-        await connection.close(ConnectionError("closed by us"), timeout=CONNECT_SECONDS)
-    except FAULTS:
-        pass
+    with contextlib.suppress(*FAULTS):
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await connection.close(ConnectionError("closed by us"))
 
 
 def _from_library(error: BaseException) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from aiormq.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import DeliveryError, PublishError
-from aiormq.spec import Basic  # type: ignore[attr-defined]
+from pamqp.commands import Basic
 
 from libs.common.queue import frame
 from libs.common.queue.frame import FramedJob
@@ -197,7 +197,7 @@ class Publisher:
                 message_id=message_id,
             )
             answer = await channel.basic_publish(
-                body, routing_key=queue, properties=properties, mandatory=True, wait=False
+                body, routing_key=queue, properties=properties, mandatory=True
             )
         except PublishError as error:
             log.warning("queue is gone, declaring it again", queue=queue, error=str(error))

@@ -60,7 +60,7 @@ class Worker:
         self._prefetch = prefetch
         self._slots = asyncio.Semaphore(concurrency)
         self._max_attempts = max_attempts
-        self._transient = (*transient, QueueError)
+        self._transient: tuple[type[BaseException], ...] = (*transient, QueueError)
         self._stopping = asyncio.Event()
 
     async def run(self, stopping: asyncio.Event) -> None:
