@@ -6,13 +6,14 @@ import asyncio
 import ssl
 
 from libs.common.runtime.log import get_logger
-from libs.protocols.imap.collect import Complete, Continue, Refused
+from libs.protocols.imap.collect import Complete, Continue, Incoming, Refused
 from services.imap.gateway import Gateway
-from services.imap.outcome import Bad
+from services.imap.outcome import Bad, No
 from services.imap.session import Session
-from services.imap.stream import Stream
+from services.imap.stream import Stream, TooSlow
 
 log = get_logger(__name__)
+_GONE = (ConnectionError, ssl.SSLError)
 
 
 async def serve(
@@ -21,24 +22,53 @@ async def serve(
     """Talk to one client until one of us ends it."""
     peer = writer.get_extra_info("peername")
     ip = str(peer[0]) if peer else ""
-    session = Session(
-        gateway, Stream(reader, writer), tls=tls, loopback=ip.startswith("127.") or ip == "::1"
+    settings = gateway.settings
+    stream = Stream(
+        reader,
+        writer,
+        login_seconds=settings.login_seconds,
+        write_seconds=settings.write_seconds,
     )
+    session = Session(gateway, stream, tls=tls, loopback=ip.startswith("127.") or ip == "::1")
     try:
-        if len(gateway.sessions) >= gateway.settings.max_connections:
-            session.untagged(b"BYE too many connections; please try again later")
-            await session.stream.flush()
-            return
-        gateway.sessions.add(session)
-        await _converse(session)
-    except (ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+        await _talk(session)
+    except _GONE:
         pass  # The client is gone; every command that was answered OK is committed.
     except Exception:
         log.exception("session failed", peer=ip)
     finally:
         session.leave()
         gateway.sessions.discard(session)
-        session.stream.close()
+        stream.close()
+
+
+async def _talk(session: Session) -> None:
+    gateway = session.gateway
+    if gateway.full:
+        await _bye(session, b"too many connections; please try again later")
+        return
+    gateway.sessions.add(session)
+    try:
+        await _converse(session)
+    except TooSlow:
+        await _bye(session, b"you said nothing for too long")
+    except asyncio.CancelledError:
+        # `Session.stop` does this, while we wait for the next command and for nothing else.
+        if not gateway.stopping:
+            raise
+        await _bye_stopping(session)
+    else:
+        if gateway.stopping:
+            await _bye_stopping(session)
+
+
+async def _bye_stopping(session: Session) -> None:
+    await _bye(session, b"shutting down for maintenance; please connect again")
+
+
+async def _bye(session: Session, why: bytes) -> None:
+    session.untagged(b"BYE " + why)
+    await session.stream.flush()
 
 
 async def _converse(session: Session) -> None:
@@ -48,29 +78,22 @@ async def _converse(session: Session) -> None:
         collected = session.collector.next()
         match collected:
             case None:
-                if not await _receive(session):
-                    return
+                await session.receive()
             case Continue():
                 session.stream.add(b"+ go ahead\r\n")
                 await session.stream.flush()
             case Complete(raw):
                 await session.execute(raw)
-            case Refused(tag, text, fatal):
-                session.stream.add(Bad(text).line(tag or "*"))
-                await session.stream.flush()
-                if fatal:
-                    return
+            case Incoming(raw):
+                await session.execute(raw, collected)
+            case Refused():
+                await _refuse(session, collected)
 
 
-async def _receive(session: Session) -> bool:
-    """Read more; False at the end of the connection."""
-    settings = session.gateway.settings
-    seconds = settings.idle_seconds if session.account else settings.login_seconds
-    try:
-        data = await session.stream.read(seconds)
-    except TimeoutError:
-        session.untagged(b"BYE you said nothing for too long")
-        await session.stream.flush()
-        return False
-    session.collector.receive(data)
-    return bool(data)
+async def _refuse(session: Session, refused: Refused) -> None:
+    outcome = No(refused.text, refused.code) if refused.code else Bad(refused.text)
+    session.stream.add(outcome.line(refused.tag or "*"))
+    if refused.fatal:
+        session.closing = True
+        session.untagged(b"BYE the rest of that command cannot be skipped")
+    await session.stream.flush()

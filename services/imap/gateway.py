@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,17 @@ class Gateway:
         self.directory = directory
         self.tls = tls
         self.sessions: set[Session] = set()
+        self.stopping = False
+        self.searches = asyncio.Semaphore(settings.max_searches)
+        self.spool_folder = settings.spool_folder or None
         self._watching: dict[int, set[Session]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         SESSIONS.set_function(lambda: len(self.sessions))
+
+    @property
+    def full(self) -> bool:
+        """No room for another session."""
+        return self.stopping or len(self.sessions) >= self.settings.max_connections
 
     def start(self) -> None:
         """From now on sessions are woken."""
@@ -49,6 +58,17 @@ class Gateway:
             asyncio.create_task(self._hear()),
             asyncio.create_task(self._compare()),
         ]
+
+    async def drain(self) -> None:
+        """Let commands under way finish, say BYE to all, and end those who take too long."""
+        self.stopping = True
+        for session in list(self.sessions):
+            session.stop()
+        end = time.monotonic() + self.settings.drain_seconds
+        while self.sessions and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        for session in list(self.sessions):
+            session.stream.abort()
 
     async def close(self) -> None:
         """Stop waking."""

@@ -22,6 +22,17 @@ class Done:
         return _line(tag, "OK", self.text, self.code)
 
 
+class Silent(Done):
+    """The tagged response was sent already, or will never be."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+    def line(self, tag: str) -> bytes:
+        """Nothing."""
+        return b""
+
+
 class No(Exception):
     """It could not be done."""
 

@@ -14,7 +14,6 @@ from services.imap.settings import ImapSettings
 from services.platform import Platform
 
 ROLE = "imap"
-_BYE_SECONDS = 2.0
 
 
 async def run(platform: Platform) -> None:
@@ -33,7 +32,7 @@ async def run(platform: Platform) -> None:
     for server in servers:
         if server is not None:
             server.close()
-    await _say_bye(gateway)
+    await gateway.drain()
     await gateway.close()
 
 
@@ -55,16 +54,3 @@ async def _listen(
         raise port_in_use(setting, port, error) from error
     platform.note("imaps" if tls else ROLE, f"{host}:{port}")
     return server
-
-
-async def _say_bye(gateway: Gateway) -> None:
-    """Clients connect again, elsewhere; what they were answered OK for is committed."""
-    sessions = list(gateway.sessions)
-    for session in sessions:
-        session.closing = True
-        session.untagged(b"BYE shutting down for maintenance; please connect again")
-    flushes = [asyncio.ensure_future(session.stream.flush()) for session in sessions]
-    if flushes:
-        await asyncio.wait(flushes, timeout=_BYE_SECONDS)
-    for session in sessions:
-        session.stream.close()

@@ -11,7 +11,7 @@ from libs.common.db import DatabaseUnavailable
 from libs.common.mailstore import MailStoreError, to_names
 from libs.common.runtime.log import get_logger
 from libs.protocols.imap import write
-from libs.protocols.imap.collect import Collector
+from libs.protocols.imap.collect import Collector, Incoming
 from libs.protocols.imap.parse import ParseError, Parser
 from services.imap.command import append, copy, fetch, login, mailboxes, search, selection, store
 from services.imap.extensions import Situation, capability_list
@@ -84,7 +84,12 @@ class Session:
         self.view: View | None = None
         self.changed = asyncio.Event()
         self.closing = False
+        self.incoming: Incoming | None = None
+        """The message of an APPEND that is not taken yet."""
+        self.wrong_logins = 0
         self._bad = 0
+        self._task = asyncio.current_task()
+        self._waiting = True
 
     @property
     def situation(self) -> Situation:
@@ -119,8 +124,31 @@ class Session:
             raise No("the mailbox is selected read-only", "READ-ONLY")
         return view
 
-    async def execute(self, raw: bytes) -> None:
-        """Answer one whole command."""
+    def trust(self, account: Account) -> None:
+        """The client has proved who it is."""
+        self.account = account
+        self.collector.trusted = True
+        self.stream.trust()
+
+    async def receive(self) -> None:
+        """Read more from the client; raises when nothing comes any more."""
+        self.collector.receive(await self.stream.read(self.gateway.settings.idle_seconds))
+
+    def stop(self) -> None:
+        """We stop: a command under way is finished, one that waits is broken off, then BYE."""
+        self.closing = True
+        self.changed.set()
+        if self._waiting and self._task is not None:
+            self._task.cancel()
+
+    async def execute(self, raw: bytes, incoming: Incoming | None = None) -> None:
+        """Answer one command, which is whole but for the messages of an APPEND."""
+        self._waiting = False
+        self.incoming = incoming
+        await self._answer(raw)
+        self._waiting = True
+
+    async def _answer(self, raw: bytes) -> None:
         parser, tag, name = Parser(raw), "*", "?"
         try:
             tag = parser.tag()
@@ -137,11 +165,13 @@ class Session:
         except (DatabaseUnavailable, DirectoryUnavailable, BlobError) as error:
             log.warning("command waits for a backend", command=name, error=str(error))
             line = No("a backend is away; please try again", "UNAVAILABLE").line(tag)
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except ConnectionError:
             raise
         except Exception:
             log.exception("command failed", command=name)
             line = No("a fault of ours; please try again", "SERVERBUG").line(tag)
+        if self.incoming is not None:
+            await append.skip(self)
         word = line.split(b" ", 2)[1].decode() if line else "OK"
         COMMANDS.labels(name if self._known(name) else "unknown", word).inc()
         if self.view is not None and name not in _NO_EXPUNGE and not self.closing:

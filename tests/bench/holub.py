@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from tests.bench.subject import DOMAIN, PASSWORD
 from tests.servers.postgres import Postgres
-from tests.servers.process import ServerProcess, ServerUnavailable, free_ports
+from tests.servers.process import ServerProcess, free_ports
 from tests.servers.rabbitmq import RabbitMQ
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -59,7 +60,7 @@ class _Platform:
     def _command(self, *words: str, text: str = "") -> None:
         done = subprocess.run(
             [_HOLUB, *words],
-            env={"PATH": "/usr/bin:/bin", **self._environment},
+            env={**os.environ, **self._environment},
             cwd=self._folder,
             input=text,
             capture_output=True,
@@ -200,9 +201,3 @@ def _ready(port: int) -> bool:
         return False
     finally:
         connection.close()
-
-
-def installed() -> None:
-    """`ServerUnavailable` when the command is not there."""
-    if not Path(_HOLUB).exists():
-        raise ServerUnavailable("the holub command is not in this environment")

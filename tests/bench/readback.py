@@ -7,7 +7,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import BufferedRWPair
 
 from tests.bench.subject import DOMAIN, PASSWORD
 from tests.bench.workload import MARK
@@ -83,7 +83,7 @@ def contents(port: int, login: str, password: str) -> Iterator[bytes]:
                 pass
 
 
-def _command(stream: BinaryIO, tag: bytes, command: bytes) -> Iterator[bytes]:
+def _command(stream: BufferedRWPair, tag: bytes, command: bytes) -> Iterator[bytes]:
     """Send one command; the literals of its responses."""
     stream.write(tag + b" " + command + b"\r\n")
     stream.flush()

@@ -127,10 +127,14 @@ class Tally:
 def warm_up(subject: Subject, tally: Tally, load: Load, messages: int) -> None:
     """Send a few that are not measured: connections, caches and mailboxes are made once."""
     if messages:
-        few = msgspec.structs.replace(load, messages=messages)
-        first = tally.add(few)
-        Generator(few, subject.smtp_port, first).go()
-        wait_stored(subject, tally.count)
+        send_all(subject, tally, msgspec.structs.replace(load, messages=messages))
+
+
+def send_all(subject: Subject, tally: Tally, load: Load) -> None:
+    """Send a load and wait until it is stored; nothing is measured."""
+    first = tally.add(load)
+    Generator(load, subject.smtp_port, first).go()
+    wait_stored(subject, tally.count)
 
 
 def measure(

@@ -59,10 +59,10 @@ class RabbitQueue:
         so too few, in a process that received none).  The age is exact for jobs in hand, which
         are the oldest when we consume; else it is how long we have seen the queue not empty.
         """
-        frames = await self._frames(queue)
+        frames, singles = await self._frames(queue)
         consumers = [c for c in self._consumers if c.queue == queue and not c.closed]
         average = max((c.jobs_per_frame for c in consumers), default=1.0)
-        jobs = sum(c.jobs for c in consumers) + round(frames * average)
+        jobs = sum(c.jobs for c in consumers) + singles + round(frames * average)
         if not jobs:
             self._nonempty_since.pop(queue, None)
             return Depth(0, 0.0)
@@ -71,15 +71,16 @@ class RabbitQueue:
         oldest = min((o for c in consumers if (o := c.oldest) is not None), default=since)
         return Depth(jobs, max(0.0, now - oldest))
 
-    async def _frames(self, queue: str) -> int:
+    async def _frames(self, queue: str) -> tuple[int, int]:
+        """Ready frames of the queue itself, and of those that hold single jobs."""
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 connection = await self._publishing.connection()
                 channel = await connection.channel(publisher_confirms=False)
-                frames = 0
-                for name in queues_of(queue):
-                    answer = await channel.queue_declare(name, passive=True)
-                    frames += int(answer.message_count or 0)
+                counts = [
+                    int((await channel.queue_declare(name, passive=True)).message_count or 0)
+                    for name in queues_of(queue)
+                ]
                 await channel.close()
         except ChannelNotFoundEntity as error:
             await self._publishing.redeclare(connection)
@@ -88,7 +89,7 @@ class RabbitQueue:
             if isinstance(error, QueueError) or not lost(error):
                 raise
             raise QueueError(f"cannot look at {queue}: {error!r}") from error
-        return frames
+        return counts[0], sum(counts[1:])
 
     async def drain_parked(self, park: Callable[[str, Lease, str], Awaitable[None]]) -> int:
         """What the broker dead-lettered, job by job; an unreadable frame as one job."""

@@ -1,10 +1,10 @@
 """Consuming from RabbitMQ: frames in, single leases out, a frame acked when all are settled.
 
 A frame that comes again because its holder died is split into single jobs, marked as suspects and
-put back (confirmed), before any of them is handled: so the one that kills its holder does it
-alone.  When only the connection was lost, the frame is recognised and nothing is counted.  A frame
-with a job that takes very long lets the others go: a minute after the last of them was settled,
-what is left is put again by itself.
+put (confirmed) on the queue of suspects, before any of them is handled: so the one that kills its
+holder does it alone.  When only the connection was lost, the frame is recognised and nothing is
+counted.  A frame with a job that takes very long lets the others go: a minute after the last of
+them was settled, what is left is put again by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from libs.common.queue.rabbitmq_held import HeldFrame, RabbitLease, State
 from libs.common.queue.rabbitmq_link import Link, TopologyError, lost
 from libs.common.queue.rabbitmq_publisher import PUBLISH_SECONDS, Publisher
 from libs.common.queue.ready import Ready
-from libs.common.queue.topology import declare, later
+from libs.common.queue.topology import declare, later, suspects
 from libs.common.runtime.log import get_logger
 
 log = get_logger(__name__)
@@ -54,7 +54,7 @@ class RabbitConsumer:
         self._done: OrderedDict[str, None] = OrderedDict()
         self._jobs_per_frame = framing.MAX_JOBS / 2
         self._channel: AbstractChannel | None = None
-        self._tag = ""
+        self._tags: dict[str, str] = {}
         self._frames_ahead = 0
         self._declare = False
         self._gone = asyncio.Event()
@@ -133,6 +133,7 @@ class RabbitConsumer:
                 await declare(connection)
             channel.on_consumer_cancel_callbacks.add(lambda _: self._lose(channel))
             channel.closing.add_done_callback(lambda _: self._lose(channel))
+            await self._consume_suspects(channel)
             await self._consume(channel)
         self._declare = False
 
@@ -140,7 +141,13 @@ class RabbitConsumer:
         self._frames_ahead = self._wanted_frames()
         await channel.basic_qos(prefetch_count=self._frames_ahead)
         answer = await channel.basic_consume(self.queue, self._arrived)
-        self._tag = str(answer.consumer_tag)
+        self._tags[self.queue] = str(answer.consumer_tag)
+
+    async def _consume_suspects(self, channel: AbstractChannel) -> None:
+        """One at a time: what is only waiting here when we die would be counted too."""
+        await channel.basic_qos(prefetch_count=1)
+        answer = await channel.basic_consume(suspects(self.queue), self._arrived)
+        self._tags[suspects(self.queue)] = str(answer.consumer_tag)
 
     def _lose(self, channel: AbstractChannel) -> None:
         """The broker ended the subscription: a deleted queue, a fail-over, a lost connection."""
@@ -168,7 +175,7 @@ class RabbitConsumer:
         channel, wanted = self._channel, self._wanted_frames()
         if channel is None or self._closed or 0.5 < wanted / max(1, self._frames_ahead) < 2:
             return
-        await channel.basic_cancel(self._tag, timeout=PUBLISH_SECONDS)
+        await channel.basic_cancel(self._tags[self.queue], timeout=PUBLISH_SECONDS)
         await self._consume(channel)
 
     # Frames that arrive.
@@ -211,7 +218,8 @@ class RabbitConsumer:
             self._splitting.add(task)
             task.add_done_callback(self._splitting.discard)
             return
-        self._jobs_per_frame += (len(jobs) - self._jobs_per_frame) / 16
+        if not jobs[0].suspect:
+            self._jobs_per_frame += (len(jobs) - self._jobs_per_frame) / 16
         held = HeldFrame(message_id, channel, tag)
         held.hold([RabbitLease(self, held, job) for job in jobs])
         self._held[message_id] = held
@@ -229,7 +237,7 @@ class RabbitConsumer:
         ]
         while not channel.is_closed:
             try:
-                await self._publisher.put(self.queue, singles, alone=True)
+                await self._publisher.put(suspects(self.queue), singles, alone=True)
             except QueueError as error:
                 log.warning("frame is not split yet", queue=self.queue, error=str(error))
                 await asyncio.sleep(_PAUSES[-1])
@@ -268,7 +276,10 @@ class RabbitConsumer:
     async def put_again(self, lease: RabbitLease, delay: float) -> None:
         """Put a job again, then settle it here."""
         job = FramedJob(lease.body, lease.job.put_at, lease.attempt + 1)
-        await self._publisher.put(later(self.queue, delay) if delay > 0 else self.queue, [job])
+        if delay > 0:
+            await self._publisher.put(later(self.queue, delay), [job], alone=True)
+        else:
+            await self._publisher.put(self.queue, [job])
         if lease.state is not State.SETTLED:
             await self.settle(lease)
 
@@ -348,7 +359,8 @@ class RabbitConsumer:
             return
         try:
             # What arrives before the answer is held, and given back with the rest.
-            await channel.basic_cancel(self._tag, timeout=PUBLISH_SECONDS)
+            for tag in self._tags.values():
+                await channel.basic_cancel(tag, timeout=PUBLISH_SECONDS)
             await self._give_back()
         except BaseException as error:
             # The broker gives them to somebody else when the channel ends, as suspects.
@@ -365,7 +377,10 @@ class RabbitConsumer:
             for lease in held.leases
             if lease.state is not State.SETTLED and held.channel is not None
         ]
-        await self._publisher.put(self.queue, [lease.job for lease in left])
+        fresh = [lease.job for lease in left if not lease.suspect]
+        await self._publisher.put(self.queue, fresh)
+        suspected = [lease.job for lease in left if lease.suspect]
+        await self._publisher.put(suspects(self.queue), suspected, alone=True)
         for lease in left:
             if lease.state is not State.SETTLED:
                 await self.settle(lease)

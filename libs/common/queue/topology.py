@@ -1,8 +1,10 @@
 """What RabbitMQ must hold: quorum queues that park what cannot be delivered, and never drop it.
 
-For each queue of work NAME there is the queue `NAME` and one `NAME.later.SECONDS` for each step
-of delay, whose jobs go back to NAME when they have waited.  What the broker itself gives up (a
-frame that nobody can read, or that came too often) goes to `parked`.
+For each queue of work NAME there is the queue `NAME`; `NAME.suspects` for single jobs whose
+holder died, of which a process never holds more than one, so that their count is theirs; and one
+`NAME.later.SECONDS` for each step of delay, whose jobs go back to NAME when they have waited.
+What the broker itself gives up (a frame that nobody can read, or that came too often) goes to
+`parked`.
 
 Arguments are those that RabbitMQ 3.10 and 4.x both know.  Declaring a queue that exists with
 other arguments is an error, so every connection is also the check that they are in force.  What an
@@ -42,13 +44,22 @@ def later(queue: str, delay: float) -> str:
     return f"{queue}.later.{step}"
 
 
+def suspects(queue: str) -> str:
+    """The queue for jobs of `queue` whose holder died."""
+    return f"{queue}.suspects"
+
+
 def queues_of(queue: str) -> list[str]:
-    """All queues that hold jobs of one queue of work."""
-    return [queue, *(later(queue, step) for step in DELAYS)]
+    """All queues that hold jobs of one queue of work; all but the first hold single jobs."""
+    return [queue, suspects(queue), *(later(queue, step) for step in DELAYS)]
 
 
 def _arguments(queue: str) -> dict[str, dict[str, Any]]:
-    parking = {"x-dead-letter-routing-key": PARKED, "x-delivery-limit": _DELIVERY_LIMIT}
+    parking = {
+        **_SAFE,
+        "x-dead-letter-routing-key": PARKED,
+        "x-delivery-limit": _DELIVERY_LIMIT,
+    }
     waiting = {
         later(queue, step): {
             **_SAFE,
@@ -57,7 +68,7 @@ def _arguments(queue: str) -> dict[str, dict[str, Any]]:
         }
         for step in DELAYS
     }
-    return {queue: {**_SAFE, **parking}, **waiting}
+    return {queue: parking, suspects(queue): parking, **waiting}
 
 
 def topology() -> dict[str, dict[str, Any]]:

@@ -122,7 +122,7 @@ class Collector:
 
     def next(self) -> Collected | None:
         """What to do next, or None when more octets are needed."""
-        while True:
+        while not self._streamed:
             if self._missing:
                 if len(self._buffer) < self._at + self._missing:
                     return None
@@ -137,12 +137,13 @@ class Collector:
             start = self._at
             self._at = self._looked = end + 1
             if self._too_large(0):
-                return self._refuse("the command is too long", fatal=False)
+                return self._refuse("the command is too long", fatal=bool(match and match[2]))
             if match is None:
                 return self._complete()
             answer = self._literal(int(match[1]), bool(match[2]), start, match.start())
             if answer is not None:
                 return answer
+        return None
 
     def _too_long(self) -> Refused | None:
         most = MAX_LINE if self.trusted else MAX_STRANGER_COMMAND

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from libs.protocols.imap.parse import ParseError, Parser
+from libs.protocols.imap.write import astring
 
 _MACROS = {
     "ALL": ("FLAGS", "INTERNALDATE", "RFC822.SIZE", "ENVELOPE"),
@@ -25,7 +26,8 @@ _SECTION = re.compile(
     rb"((?:[1-9][0-9]{0,4}\.?)*)(HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME)?",
     re.IGNORECASE,
 )
-MAX_ITEMS = 200
+_FIELD_NAME = re.compile(rb"[!-9;-~]{1,200}")
+MAX_ITEMS = 50
 MAX_FIELDS = 200
 
 
@@ -106,8 +108,11 @@ def _fields(parser: Parser) -> tuple[tuple[bytes, ...], bytes]:
     names: list[bytes] = []
     while not parser.take(b")"):
         names.append(parser.astring())
+        if not _FIELD_NAME.fullmatch(names[-1]):
+            raise ParseError("not the name of a header field")
         if len(names) > MAX_FIELDS:
             raise ParseError(f"at most {MAX_FIELDS} header fields")
         if not parser.peek(b")"):
             parser.space()
-    return tuple(name.lower() for name in names), b" ".join(names)
+    # The names come back in the response, so they are written anew, never echoed.
+    return tuple(name.lower() for name in names), b" ".join(astring(name) for name in names)

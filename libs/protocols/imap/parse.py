@@ -51,6 +51,13 @@ class Parser:
         self._at = match.end()
         return match
 
+    def try_match(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+        """The same, or None and nothing is read."""
+        match = pattern.match(self.raw, self._at, self._end)
+        if match is not None:
+            self._at = match.end()
+        return match
+
     def tag(self) -> str:
         """The tag of the command."""
         return self.match(_TAG, "a tag")[0].decode("ascii")

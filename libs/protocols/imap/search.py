@@ -100,9 +100,46 @@ class All:
 Key = And | Or | Not | HasFlag | InSet | Text | Day | Size | ModSeq | All
 
 
-def parse_search(parser: Parser) -> Key:
-    """The criteria up to the end of the command."""
-    return _Criteria(parser).sequence(0)
+_CHARSET = re.compile(rb"CHARSET ", re.IGNORECASE)
+_RETURN = re.compile(rb"RETURN \(", re.IGNORECASE)
+RESULTS = ("MIN", "MAX", "COUNT", "ALL")
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A SEARCH command."""
+
+    key: Key
+    charset: str = ""
+    """In upper case; empty: none was named."""
+    results: tuple[str, ...] | None = None
+    """What RETURN asks for (RFC 4731); None: the old response."""
+
+
+def parse_search(parser: Parser) -> Search:
+    """The command after its name, up to its end."""
+    results = _results(parser) if parser.try_match(_RETURN) else None
+    charset = ""
+    if parser.try_match(_CHARSET):
+        charset = parser.astring().decode("ascii", "replace").upper()
+        parser.space()
+    key = _Criteria(parser).sequence(0)
+    parser.end()
+    return Search(key, charset, results)
+
+
+def _results(parser: Parser) -> tuple[str, ...]:
+    found: list[str] = []
+    while not parser.take(b")"):
+        word = parser.atom()
+        if word not in RESULTS:
+            raise ParseError(f"RETURN knows {', '.join(RESULTS)}")
+        found.append(word)
+        if not parser.peek(b")"):
+            parser.space()
+    parser.space()
+    # RFC 4731 §3.1: an empty list means ALL.
+    return tuple(dict.fromkeys(found)) or ("ALL",)
 
 
 class _Criteria:

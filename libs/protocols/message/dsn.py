@@ -20,6 +20,8 @@ MAX_DIAGNOSTIC = 1_000
 """Characters of what the other host said that are passed on, for each recipient."""
 
 _LINE = 76
+# RFC 5321 §4.5.3.1.3: a path has 256 octets; what is longer was no address.
+_MAX_ADDRESS = 512
 _BREAK = re.compile(r"[\r\n]+")
 _CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
 _TOKEN = re.compile(r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}")
@@ -65,13 +67,14 @@ def compose_dsn(
     reverse-path of the original; `message_id` has its angle brackets; times are seconds since
     1970; `mail_id` is our name for the original; `original_header` is its header section.
     """
-    returned = _returned(original_header)
-    mark = _boundary(boundary, returned)
     text = _text(action, failures, reporting_host, mail_id)
     status = _delivery_status(action, failures, reporting_host, arrived_at, envelope_id)
-    parts = [_part("text/plain; charset=utf-8", text.encode("utf-8", "replace"))]
-    parts.append(_part("message/delivery-status", status))
-    parts.append(_part("text/rfc822-headers", returned))
+    parts = [
+        _part("text/plain; charset=utf-8", text.encode("utf-8", "replace")),
+        _part("message/delivery-status", status),
+        _part("text/rfc822-headers", _returned(original_header)),
+    ]
+    mark = _boundary(boundary, parts)
     opening = b"--%b\r\n" % mark
     return b"".join(
         [
@@ -94,11 +97,11 @@ def _header(
 ) -> bytes:
     what = "Delayed Mail (still being tried)" if action == "delayed" else "Undelivered Mail"
     lines = [
-        f"From: Mail Delivery System <{_ascii(sender_address)}>",
-        f"To: <{_ascii(recipient)}>",
+        f"From: Mail Delivery System <{_ascii(sender_address[:_MAX_ADDRESS])}>",
+        f"To: <{_ascii(recipient[:_MAX_ADDRESS])}>",
         f"Subject: {what}: returned to sender" if action != "delayed" else f"Subject: {what}",
         f"Date: {format_date(at)}",
-        f"Message-ID: {_ascii(message_id)}",
+        f"Message-ID: {_ascii(message_id[:_MAX_ADDRESS])}",
         # RFC 3834 §5: whoever answers automatically must not answer this.
         "Auto-Submitted: auto-replied",
         "MIME-Version: 1.0",
@@ -233,9 +236,12 @@ def _returned(header: bytes) -> bytes:
     return header.rstrip(b"\r\n") + b"\r\n"
 
 
-def _boundary(boundary: str, returned: bytes) -> bytes:
-    """The boundary, made longer until the returned header has no such line."""
+def _boundary(boundary: str, parts: Sequence[bytes]) -> bytes:
+    """The boundary, made longer until no part has such a line.
+
+    What the other host said and what the sender wrote are in there, and both could guess it.
+    """
     mark = re.sub(r"[^A-Za-z0-9_=.-]", "_", boundary)[:60].encode() or b"boundary"
-    while b"--" + mark in returned:
+    while any(b"--" + mark in part for part in parts):
         mark += b"="
     return mark

@@ -87,7 +87,7 @@ def summarise(content: bytes) -> Summary:
 
 def _line(text: str, limit: int) -> str:
     """Storable text on one line."""
-    return storable(_BREAKS.sub(" ", text).strip()[:limit])
+    return storable(_BREAKS.sub(" ", text).strip())[:limit]
 
 
 def _message_id(header: Header) -> str:

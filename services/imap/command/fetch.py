@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from libs.common.blobstore.protocol import BlobError
 from libs.common.mailstore import Entry, Flag, Stored, to_names
+from libs.common.runtime.log import get_logger
 from libs.protocols.imap import write
 from libs.protocols.imap.fetch import FetchItem, Section, parse_items
 from libs.protocols.imap.parse import Parser
 from libs.protocols.message.date import format_internaldate
-from libs.protocols.message.header import parse_header
+from libs.protocols.message.header import MAX_HEADER_OCTETS, parse_header
 from libs.protocols.message.summary import find_part
 from services.imap.outcome import Done
 
 if TYPE_CHECKING:
     from services.imap.session import Session
 
+log = get_logger(__name__)
 _CHUNK = 256 * 1024
 _BATCH = 500
 """Messages whose rows are read at a time."""
@@ -73,22 +76,68 @@ async def _mark_seen(
     return unseen
 
 
+class Response:
+    """One FETCH response as it grows.
+
+    What comes after an announced literal is content to the client, so a response that cannot be
+    finished is taken back as long as nothing of it was sent, and else ends the connection.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._parts: list[bytes] = []
+        self._octets = 0
+        self._sent = False
+
+    def add(self, data: bytes) -> None:
+        """The next octets."""
+        self._parts.append(data)
+        self._octets += len(data)
+
+    async def read(self, stored: Stored, start: int, stop: int) -> None:
+        """Octets of the message, in blocks, none of which is read before the last one was sent."""
+        for at in range(start, stop, _CHUNK):
+            if self._octets >= _CHUNK:
+                self._hand_over()
+                self._sent = True
+                await self._session.stream.flush()
+            try:
+                data = await self._session.gateway.store.read(stored, at, min(at + _CHUNK, stop))
+            except BlobError as error:
+                if not self._sent:
+                    raise
+                log.warning("a body broke off", mail_id=stored.mail_id, error=str(error))
+                self._session.stream.abort()
+                raise ConnectionError("a response cannot be finished") from error
+            self.add(data)
+
+    async def end(self) -> None:
+        """The response is whole."""
+        self._hand_over()
+        if self._session.stream.full:
+            await self._session.stream.flush()
+
+    def _hand_over(self) -> None:
+        self._session.stream.add(b"".join(self._parts))
+        self._parts.clear()
+        self._octets = 0
+
+
 async def _respond(
     session: Session, items: Sequence[FetchItem], entry: Entry, stored: Stored | None
 ) -> None:
-    stream = session.stream
-    stream.add(b"* %d FETCH (" % session.selected().number(entry.uid))
+    response = Response(session)
+    response.add(b"* %d FETCH (" % session.selected().number(entry.uid))
     for i, item in enumerate(items):
         if i:
-            stream.add(b" ")
+            response.add(b" ")
         if isinstance(item, Section):
             assert stored is not None
-            await _section(session, item, stored)
+            await _section(session, response, item, stored)
         else:
-            stream.add(_simple(item, entry, stored))
-    stream.add(b")\r\n")
-    if stream.full:
-        await stream.flush()
+            response.add(_simple(item, entry, stored))
+    response.add(b")\r\n")
+    await response.end()
 
 
 def _simple(item: str, entry: Entry, stored: Stored | None) -> bytes:
@@ -127,27 +176,24 @@ def _span(section: Section, stored: Stored) -> tuple[int, int] | None:
     return before + found.start, before + found.end
 
 
-async def _section(session: Session, section: Section, stored: Stored) -> None:
+async def _section(session: Session, response: Response, section: Section, stored: Stored) -> None:
     span = _span(section, stored)
     if span is None:
-        session.stream.add(section.label + b' ""')
-        return
-    if section.fields:
-        data = _pick(await session.gateway.store.read(stored, *span), section)
-        end = None if section.count is None else section.start + section.count
-        data = data[section.start : end]
-        session.stream.add(section.label + b" {%d}\r\n" % len(data) + data)
+        response.add(section.label + b' ""')
         return
     start, stop = span
+    if section.fields:
+        stop = min(stop, start + len(stored.prefix) + MAX_HEADER_OCTETS)
+        data = _pick(await session.gateway.store.read(stored, start, stop), section)
+        end = None if section.count is None else section.start + section.count
+        data = data[section.start : end]
+        response.add(section.label + b" {%d}\r\n" % len(data) + data)
+        return
     if section.count is not None:
         start = min(start + section.start, stop)
         stop = min(start + section.count, stop)
-    session.stream.add(section.label + b" {%d}\r\n" % (stop - start))
-    for at in range(start, stop, _CHUNK):
-        end = min(at + _CHUNK, stop)
-        session.stream.add(await session.gateway.store.read(stored, at, end))
-        if session.stream.full:
-            await session.stream.flush()
+    response.add(section.label + b" {%d}\r\n" % (stop - start))
+    await response.read(stored, start, stop)
 
 
 def _pick(header: bytes, section: Section) -> bytes:

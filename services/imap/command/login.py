@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from typing import TYPE_CHECKING
 
 from libs.protocols.imap.parse import ParseError, Parser
-from services.imap.outcome import Bad, Done, No
+from services.imap.outcome import Bad, Done, No, Silent
 
 if TYPE_CHECKING:
     from services.imap.session import Session
 
-_MAX_SASL = 12 * 1024
+_MAX_SASL = 8 * 1024
 
 
 async def capability(session: Session, parser: Parser) -> Done:
@@ -50,6 +51,8 @@ async def identify(session: Session, parser: Parser) -> Done:
 
 async def enable(session: Session, parser: Parser) -> Done:
     """ENABLE (RFC 5161): we have nothing to enable, and say so."""
+    parser.space()
+    parser.atom()
     while parser.take(b" "):
         parser.atom()
     parser.end()
@@ -67,15 +70,7 @@ async def starttls(session: Session, parser: Parser) -> Done:
     session.collector.clear()
     await session.stream.start_tls(session.gateway.tls)
     session.tls = True
-    return Silent("")
-
-
-class Silent(Done):
-    """The tagged response was sent already."""
-
-    def line(self, tag: str) -> bytes:
-        """Nothing."""
-        return b""
+    return Silent()
 
 
 def _tag(parser: Parser) -> bytes:
@@ -105,9 +100,20 @@ async def _log_in(session: Session, name: bytes, password: bytes) -> Done:
         raise Bad("names and passwords are UTF-8") from error
     account = await session.gateway.directory.authenticate(login_name, secret)
     if account is None:
-        raise No("wrong address or password", "AUTHENTICATIONFAILED")
-    session.account = account
+        raise await _wrong(session)
+    session.trust(account)
     return Done("welcome", f"CAPABILITY {session.capabilities().decode()}")
+
+
+async def _wrong(session: Session) -> No:
+    """Late, so that guessing is slow, and not for ever."""
+    settings = session.gateway.settings
+    session.wrong_logins += 1
+    await asyncio.sleep(settings.login_delay_seconds)
+    if session.wrong_logins >= settings.max_logins:
+        session.untagged(b"BYE too many wrong passwords")
+        session.closing = True
+    return No("wrong address or password", "AUTHENTICATIONFAILED")
 
 
 async def authenticate(session: Session, parser: Parser) -> Done:
@@ -128,7 +134,7 @@ async def authenticate(session: Session, parser: Parser) -> Done:
     if len(parts) != 3:
         raise Bad("PLAIN is authzid NUL authcid NUL password")
     if parts[0] and parts[0] != parts[1]:
-        raise No("wrong address or password", "AUTHENTICATIONFAILED")
+        raise await _wrong(session)
     return await _log_in(session, parts[1], parts[2])
 
 
@@ -136,8 +142,7 @@ async def _ask(session: Session) -> bytes:
     session.stream.add(b"+ \r\n")
     await session.stream.flush()
     while (line := session.collector.take_line()) is None:
-        data = await session.stream.read(session.gateway.settings.login_seconds)
-        if not data or session.collector.waiting > _MAX_SASL:
+        if session.collector.waiting > _MAX_SASL:
             raise ConnectionError("no answer to the challenge")
-        session.collector.receive(data)
+        await session.receive()
     return line.strip()

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from libs.common.mailstore import Mailbox
 from libs.protocols.imap import write
-from libs.protocols.imap.parse import ParseError, Parser
-from libs.protocols.imap.pattern import MAX_WILDCARDS, SEPARATOR, matches
+from libs.protocols.imap.list import List, parse_list, parse_lsub, parse_status_items
+from libs.protocols.imap.parse import Parser
+from libs.protocols.imap.pattern import matches
 from services.imap.outcome import Done, No
 
 if TYPE_CHECKING:
     from services.imap.session import Session
 
-_STATUS = ("MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "RECENT", "HIGHESTMODSEQ", "SIZE")
+_SEPARATORS = re.compile("/")
+_CHILDINFO = frozenset(("SUBSCRIBED", "SPECIAL-USE"))
 
 
 async def namespace(session: Session, parser: Parser) -> Done:
@@ -26,47 +29,63 @@ async def namespace(session: Session, parser: Parser) -> Done:
 
 async def list_(session: Session, parser: Parser) -> Done:
     """LIST."""
-    reference, pattern = _list_arguments(parser)
-    if not pattern:
+    asked = parse_list(parser)
+    if asked.patterns == ("",) and not asked.extended:
         # RFC 9051 §6.3.9: an empty pattern asks for the separator.
         session.untagged(b'LIST (\\Noselect) "/" ""')
         return Done("that is all")
-    boxes = await session.gateway.store.mailboxes(session.owner().id)
-    for box in boxes:
-        if matches(reference + pattern, box.name):
-            session.untagged(_list_line(b"LIST", box, boxes))
+    await _tell(session, b"LIST", asked)
     return Done("that is all")
 
 
 async def lsub(session: Session, parser: Parser) -> Done:
     """LSUB: the subscribed ones."""
-    reference, pattern = _list_arguments(parser)
-    boxes = await session.gateway.store.mailboxes(session.owner().id)
-    for box in boxes:
-        if box.subscribed and matches(reference + pattern, box.name):
-            session.untagged(_list_line(b"LSUB", box, boxes))
+    await _tell(session, b"LSUB", parse_lsub(parser))
     return Done("that is all")
 
 
-def _list_arguments(parser: Parser) -> tuple[str, str]:
-    parser.space()
-    reference = parser.mailbox()
-    parser.space()
-    pattern = parser.pattern()
-    parser.end()
-    if sum(sign in "*%" for sign in reference + pattern) > MAX_WILDCARDS:
-        raise ParseError(f"at most {MAX_WILDCARDS} wildcards")
-    if pattern.upper() == "INBOX":
-        pattern = "INBOX"
-    return reference, pattern
+async def _tell(session: Session, word: bytes, asked: List) -> None:
+    boxes = await session.gateway.store.mailboxes(session.owner().id)
+    # One pass over the names, so that an account with thousands of mailboxes stays cheap.
+    parents = {box.name[: at.start()] for box in boxes for at in _SEPARATORS.finditer(box.name)}
+    selected = {box.name for box in boxes if _wanted(asked, box)}
+    above = _above(selected) if "RECURSIVEMATCH" in asked.selection else frozenset()
+    for box in boxes:
+        if not (box.name in selected or box.name in above) or not _matches(asked, box.name):
+            continue
+        session.untagged(_line(word, box, asked, parents, below=box.name in above))
+        if asked.status:
+            _tell_status(session, box, asked.status)
 
 
-def _list_line(word: bytes, box: Mailbox, boxes: Iterable[Mailbox]) -> bytes:
-    below = any(other.name.startswith(box.name + SEPARATOR) for other in boxes)
-    words = ["\\HasChildren" if below else "\\HasNoChildren"]
+def _wanted(asked: List, box: Mailbox) -> bool:
+    if "SUBSCRIBED" in asked.selection and not box.subscribed:
+        return False
+    return "SPECIAL-USE" not in asked.selection or box.special_use != ""
+
+
+def _above(names: Iterable[str]) -> frozenset[str]:
+    """The names over these ones."""
+    return frozenset(name[: at.start()] for name in names for at in _SEPARATORS.finditer(name))
+
+
+def _matches(asked: List, name: str) -> bool:
+    # INBOX is case-insensitive, also in a pattern (RFC 9051 §5.1).
+    if name == "INBOX" and not asked.reference:
+        return any(matches(pattern.upper(), name) for pattern in asked.patterns)
+    return any(matches(asked.reference + pattern, name) for pattern in asked.patterns)
+
+
+def _line(word: bytes, box: Mailbox, asked: List, parents: Container[str], *, below: bool) -> bytes:
+    words = ["\\HasChildren" if box.name in parents else "\\HasNoChildren"]
+    if box.subscribed and asked.extended and "SUBSCRIBED" in asked.returned | asked.selection:
+        words.append("\\Subscribed")
     if box.special_use:
         words.append(box.special_use)
-    return b'%b (%b) "/" %b' % (word, " ".join(words).encode(), write.mailbox(box.name))
+    line = b'%b (%b) "/" %b' % (word, " ".join(words).encode(), write.mailbox(box.name))
+    # RFC 5258 §3.5: why a mailbox is listed that the selection alone would not have brought.
+    chosen = b" ".join(b'"%b"' % item.encode() for item in sorted(asked.selection & _CHILDINFO))
+    return line + (b' ("CHILDINFO" (%b))' % chosen if below and chosen else b"")
 
 
 async def status(session: Session, parser: Parser) -> Done:
@@ -74,18 +93,16 @@ async def status(session: Session, parser: Parser) -> Done:
     parser.space()
     name = parser.mailbox()
     parser.space()
-    parser.expect(b"(")
-    items = []
-    while not parser.take(b")"):
-        items.append(parser.atom())
-        if items[-1] not in _STATUS:
-            raise ParseError(f"unknown STATUS item {items[-1][:40]}")
-        if not parser.peek(b")"):
-            parser.space()
+    items = parse_status_items(parser)
     parser.end()
     box = await session.gateway.store.mailbox(session.owner().id, name)
     if box is None:
         raise No(f"there is no mailbox {name!r}", "NONEXISTENT")
+    _tell_status(session, box, items)
+    return Done("that is all")
+
+
+def _tell_status(session: Session, box: Mailbox, items: Iterable[str]) -> None:
     values = {
         "MESSAGES": box.messages,
         "UIDNEXT": box.uidnext,
@@ -97,7 +114,6 @@ async def status(session: Session, parser: Parser) -> Done:
     }
     text = " ".join(f"{item} {values[item]}" for item in items)
     session.untagged(b"STATUS %b (%b)" % (write.mailbox(box.name), text.encode()))
-    return Done("that is all")
 
 
 def _one_name(parser: Parser) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from libs.common.mailstore import Entry, Stored, to_names
-from libs.protocols.imap.parse import ParseError, Parser
+from libs.common.mailstore import Entry, Stored, from_names
+from libs.protocols.imap import write
+from libs.protocols.imap.parse import Parser
 from libs.protocols.imap.search import (
     All,
     And,
@@ -24,7 +27,7 @@ from libs.protocols.imap.search import (
     parse_search,
 )
 from libs.protocols.message.date import parse_date
-from libs.protocols.message.header import parse_header
+from libs.protocols.message.header import MAX_HEADER_OCTETS, parse_header
 from libs.protocols.message.searchable import contains, header_contains
 from services.imap.outcome import Done, No
 
@@ -32,8 +35,11 @@ if TYPE_CHECKING:
     from services.imap.session import Session
 
 _DAY = 86400.0
-_BATCH = 100
-_CHARSETS = ("UTF-8", "US-ASCII")
+_BATCH = 200
+_BATCH_OCTETS = 4 * 1024 * 1024
+"""Octets of messages that are looked at in one hop to a thread."""
+_CHARSETS = ("", "UTF-8", "US-ASCII")
+Sets = Mapping[int, frozenset[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,8 @@ class Candidate:
     entry: Entry
     content: bytes | None
     """Prefix and content, when the search needs texts."""
-    sets: Mapping[InSet, frozenset[int]]
+    sets: Sets
+    """By the id() of each `InSet`: a set may name thousands of ranges, too much to hash each time."""
 
 
 async def search(session: Session, parser: Parser) -> Done:
@@ -58,44 +65,78 @@ async def uid_search(session: Session, parser: Parser) -> Done:
 
 async def _search(session: Session, parser: Parser, *, uid: bool) -> Done:
     parser.space()
-    if parser.take(b"CHARSET ") or parser.take(b"charset "):
-        charset = parser.astring().decode("ascii", "replace").upper()
-        if charset not in _CHARSETS:
-            raise No("charsets are UTF-8 and US-ASCII", "BADCHARSET (UTF-8 US-ASCII)")
-        parser.space()
-    if parser.peek(b"RETURN"):
-        raise ParseError("SEARCH RETURN is not supported here")
-    key = parse_search(parser)
-    parser.end()
+    asked = parse_search(parser)
+    if asked.charset not in _CHARSETS:
+        raise No("charsets are UTF-8 and US-ASCII", "BADCHARSET (UTF-8 US-ASCII)")
     view = session.selected()
-    found = await _find(session, key)
+    found = await _find(session, asked.key)
     numbers = found if uid else [view.number(number) for number in found]
-    session.untagged(b" ".join([b"SEARCH", *(b"%d" % number for number in numbers)]))
+    if asked.results is None:
+        session.untagged(b" ".join([b"SEARCH", *(b"%d" % number for number in numbers)]))
+    else:
+        tag = parser.raw.split(b" ", 1)[0]
+        session.untagged(esearch(tag, asked.results, numbers, uid=uid))
     return Done("found")
+
+
+def esearch(tag: bytes, results: Sequence[str], numbers: Sequence[int], *, uid: bool) -> bytes:
+    """The ESEARCH response; without a match there is only a COUNT (RFC 4731 §3.1)."""
+    parts = [b'ESEARCH (TAG "%b")' % tag]
+    if uid:
+        parts.append(b"UID")
+    if numbers and "MIN" in results:
+        parts.append(b"MIN %d" % numbers[0])
+    if numbers and "MAX" in results:
+        parts.append(b"MAX %d" % numbers[-1])
+    if "COUNT" in results:
+        parts.append(b"COUNT %d" % len(numbers))
+    if numbers and "ALL" in results:
+        parts.append(b"ALL " + write.number_set(numbers))
+    return b" ".join(parts)
 
 
 async def _find(session: Session, key: Key) -> list[int]:
     """UIDs that match, ascending."""
     view = session.selected()
-    sets = {item: frozenset(view.select(item.ranges, uid=item.uid)) for item in _sets(key)}
+    sets = {id(item): frozenset(view.select(item.ranges, uid=item.uid)) for item in _sets(key)}
     if not _needs_text(key):
         return [uid for uid in view.uids if _holds(key, Candidate(view.entries[uid], None, sets))]
     # What can be ruled out without its text is never read.
     maybe = [uid for uid in view.uids if _possible(key, Candidate(view.entries[uid], None, sets))]
-    found = []
+    async with session.gateway.searches:
+        return await _read_and_find(session, key, sets, maybe)
+
+
+async def _read_and_find(session: Session, key: Key, sets: Sets, maybe: Sequence[int]) -> list[int]:
+    view, settings = session.selected(), session.gateway.settings
+    whole, left = _needs_body(key), settings.max_search_octets
+    end = time.monotonic() + settings.max_search_seconds
+    found: list[int] = []
+    waiting: list[Candidate] = []
+    octets = 0
     for start in range(0, len(maybe), _BATCH):
-        part = maybe[start : start + _BATCH]
-        for stored in await session.gateway.store.stored(view.mailbox.id, part):
-            content = await _read(session, stored, key)
-            candidate = Candidate(view.entries[stored.uid], content, sets)
-            if await asyncio.to_thread(_holds, key, candidate):
-                found.append(stored.uid)
-    return found
+        for stored in await session.gateway.store.stored(
+            view.mailbox.id, maybe[start : start + _BATCH]
+        ):
+            content = await _read(session, stored, whole=whole)
+            left -= len(content)
+            if left < 0 or time.monotonic() > end:
+                raise No("this search reads too much; please narrow it", "LIMIT")
+            waiting.append(Candidate(view.entries[stored.uid], content, sets))
+            octets += len(content)
+            if octets >= _BATCH_OCTETS:
+                found += await asyncio.to_thread(_matching, key, waiting)
+                waiting, octets = [], 0
+    return found + await asyncio.to_thread(_matching, key, waiting)
 
 
-async def _read(session: Session, stored: Stored, key: Key) -> bytes:
-    size = len(stored.prefix) + (stored.content_size if _needs_body(key) else stored.header_size)
-    return await session.gateway.store.read(stored, 0, size)
+def _matching(key: Key, candidates: Sequence[Candidate]) -> list[int]:
+    return [one.entry.uid for one in candidates if _holds(key, one)]
+
+
+async def _read(session: Session, stored: Stored, *, whole: bool) -> bytes:
+    size = stored.content_size if whole else min(stored.header_size, MAX_HEADER_OCTETS)
+    return await session.gateway.store.read(stored, 0, len(stored.prefix) + size)
 
 
 def _children(key: Key) -> tuple[Key, ...]:
@@ -156,10 +197,12 @@ def _holds_leaf(key: Key, candidate: Candidate) -> bool:
     entry = candidate.entry
     match key:
         case HasFlag(name):
-            names = to_names(entry.flags, entry.keywords)
-            return name.lower() in (known.lower() for known in names)
+            bits, keyword = _flag(name)
+            return bool(entry.flags & bits) or (
+                keyword != "" and keyword in entry.keywords.lower().split()
+            )
         case InSet():
-            return entry.uid in candidate.sets[key]
+            return entry.uid in candidate.sets[id(key)]
         case Size(larger, octets):
             return entry.size > octets if larger else entry.size < octets
         case ModSeq(value):
@@ -170,6 +213,11 @@ def _holds_leaf(key: Key, candidate: Candidate) -> bool:
         case Text(where, value):
             return _has_text(where, value, candidate.content or b"")
     raise AssertionError(f"not a leaf: {key}")
+
+
+@lru_cache(maxsize=1024)
+def _flag(name: str) -> tuple[int, str]:
+    return from_names([name.lower()])
 
 
 def _on_day(how: str, start: float, at: float) -> bool:

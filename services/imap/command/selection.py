@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from libs.common.mailstore import Flag
 from libs.protocols.imap.parse import Parser
-from services.imap.outcome import Done, No
+from services.imap.outcome import Bad, Done, No, Silent
 from services.imap.view import View
 
 if TYPE_CHECKING:
@@ -40,7 +40,11 @@ async def _select(session: Session, parser: Parser, *, read_only: bool) -> Done:
     # Watching begins before loading, so that nothing falls between the two.
     session.view = view
     session.gateway.watch(session, box.id)
-    await view.load()
+    try:
+        await view.load()
+    except BaseException:
+        session.leave()
+        raise
     session.untagged(b"FLAGS (%b)" % _FLAGS)
     allowed = b"" if read_only else _FLAGS + b" \\*"
     session.untagged(b"OK [PERMANENTFLAGS (%b)] these are kept" % allowed)
@@ -86,35 +90,32 @@ async def idle(session: Session, parser: Parser) -> Done:
     if session.view is not None:
         await session.tell_news()
     await session.stream.flush()
-    seconds = session.gateway.settings.idle_seconds
-    reading = asyncio.ensure_future(_done(session, seconds))
+    reading = asyncio.ensure_future(_done(session))
     waking = asyncio.ensure_future(session.changed.wait())
     try:
         while not reading.done() and not session.closing:
             await asyncio.wait({reading, waking}, return_when=asyncio.FIRST_COMPLETED)
-            if waking.done():
+            if waking.done() and not session.closing:
+                session.changed.clear()
                 if session.view is not None:
                     await session.tell_news()
-                session.changed.clear()
                 await session.stream.flush()
                 waking = asyncio.ensure_future(session.changed.wait())
-        if not session.closing:
-            await reading
+        if not reading.done():
+            # The client has not said DONE; BYE is all that it will hear.
+            return Silent()
+        await reading
     finally:
         reading.cancel()
         waking.cancel()
     return Done("that was it")
 
 
-async def _done(session: Session, seconds: float) -> None:
+async def _done(session: Session) -> None:
     """Read up to the line DONE."""
     while (line := session.collector.take_line()) is None:
-        try:
-            data = await session.stream.read(seconds)
-        except TimeoutError as error:
-            raise ConnectionError("idle for too long") from error
-        if not data or session.collector.waiting > _MAX_IDLE_LINE:
+        if session.collector.waiting > _MAX_IDLE_LINE:
             raise ConnectionError("no DONE")
-        session.collector.receive(data)
+        await session.receive()
     if line.strip().upper() != b"DONE":
-        raise No("IDLE ends with DONE")
+        raise Bad("IDLE ends with DONE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import imaplib
+import shlex
 import shutil
 import subprocess
 import time
@@ -16,7 +17,8 @@ from services.imap.extensions import CAPABILITIES
 from tests.servers.holub import DOMAIN, PASSWORD, Holub
 
 MESSAGE = (
-    b"From: Bob <bob@example.test>\r\nTo: alice@example.test\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n"
+    b"From: Bob <bob@example.test>\r\nTo: alice@example.test\r\n"
+    b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n"
     b"Date: Tue, 24 Nov 2026 10:00:00 +0000\r\nMessage-ID: <m1@example.test>\r\n"
     b"MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
     b"--b\r\nContent-Type: text/plain\r\n\r\nneedle in a haystack\r\n"
@@ -216,7 +218,15 @@ def test_a_wrong_password_is_refused(holub: Holub) -> None:
 def test_curl_reads_a_message(holub: Holub, client: IMAPClient) -> None:
     client.append("INBOX", MESSAGE)
     done = subprocess.run(
-        ["curl", "-s", "--cacert", str(holub.ca), "-u", f"alice@{DOMAIN}:{PASSWORD}", f"imaps://localhost:{holub.ports['imaps']}/INBOX;MAILINDEX=1"],
+        [
+            "curl",
+            "-s",
+            "--cacert",
+            str(holub.ca),
+            "-u",
+            f"alice@{DOMAIN}:{PASSWORD}",
+            f"imaps://localhost:{holub.ports['imaps']}/INBOX;MAILINDEX=1",
+        ],
         capture_output=True,
         timeout=30,
     )
@@ -255,6 +265,7 @@ def test_mbsync_copies_a_mailbox_and_its_flags(
     seen = next(path for path in files if "S" in path.name.rsplit(",", 1)[-1])
     seen.rename(seen.with_name(seen.name + "T"))
     sync()
+    client.noop()
     assert len(client.search()) == 1
 
 
@@ -271,8 +282,16 @@ def test_mutt_shows_a_mailbox(holub: Holub, client: IMAPClient, tmp_path: Path) 
     )
     target = tmp_path / "copied"
 
+    keys = f"<tag-pattern>~A<enter><tag-prefix><copy-message>{target}<enter>y<quit>y"
+    command = [
+        "mutt",
+        *("-F", str(rc)),
+        *("-f", f"imaps://localhost:{holub.ports['imaps']}/INBOX"),
+        *("-e", f'push "{keys}"'),
+    ]
+    # mutt wants a terminal.
     subprocess.run(
-        ["mutt", "-F", str(rc), "-f", f"imaps://localhost:{holub.ports['imaps']}/INBOX", "-e", f'push "<tag-pattern>~A<enter><tag-prefix><copy-message>{target}<enter><quit>"'],
+        ["script", "-qec", shlex.join(command), "/dev/null"],
         timeout=60,
         env={"TERM": "xterm", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
         capture_output=True,

@@ -61,7 +61,14 @@ def test_swaks_sends_pipelined(holub: Holub) -> None:
     if shutil.which("swaks") is None:
         pytest.skip("swaks is not installed")
     done = subprocess.run(
-        ["swaks", "--server", f"127.0.0.1:{holub.ports['smtp']}", "--pipeline", "--from", "you@elsewhere.example", "--to", f"carol@{DOMAIN}", "--body", "piped"],
+        [
+            "swaks",
+            *("--server", f"127.0.0.1:{holub.ports['smtp']}"),
+            "--pipeline",
+            *("--from", "you@elsewhere.example"),
+            *("--to", f"carol@{DOMAIN}"),
+            *("--body", "piped"),
+        ],
         capture_output=True,
         text=True,
         timeout=60,

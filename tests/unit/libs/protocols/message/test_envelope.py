@@ -14,7 +14,8 @@ def wire(section: bytes) -> bytes:
 def test_the_example_of_the_standard() -> None:
     """RFC 3501 §8, with the header that it is of."""
     section = (
-        b"Date: Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\r\nFrom: Terry Gray <gray@cac.washington.edu>\r\n"
+        b"Date: Wed, 17 Jul 1996 02:23:25 -0700 (PDT)\r\n"
+        b"From: Terry Gray <gray@cac.washington.edu>\r\n"
         b"Subject: IMAP4rev1 WG mtg summary and minutes\r\nTo: imap@cac.washington.edu\r\n"
         b"cc: minutes@CNRI.Reston.VA.US, John Klensin <KLENSIN@MIT.EDU>\r\n"
         b"Message-Id: <B27397-0100000@cac.washington.edu>\r\n\r\n"

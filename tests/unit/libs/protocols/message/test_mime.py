@@ -71,7 +71,8 @@ def test_a_content_type_that_makes_no_sense_is_plain_text(value: bytes) -> None:
 def test_all_content_fields_are_read() -> None:
     part = scan(
         b"Content-Type: image/png; name=p.png\nContent-ID: <1@x>\nContent-Description: a picture\n"
-        b"Content-Transfer-Encoding: BASE64 (old)\nContent-MD5: Q2hlY2s=\nContent-Language: de, en\n"
+        b"Content-Transfer-Encoding: BASE64 (old)\nContent-MD5: Q2hlY2s=\n"
+        b"Content-Language: de, en\n"
         b"Content-Location: http://x/\nContent-Disposition: Inline; filename*=utf-8''%C3%A9.png\n\n"
     ).root
 
@@ -111,7 +112,8 @@ def test_parts_of_a_digest_are_messages() -> None:
 
 def test_the_boundary_of_the_outer_ends_the_inner_too() -> None:
     content = multipart(
-        b"--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nx\r\n--b\r\n\r\ny\r\n--b--"
+        b"--b\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n"
+        b"--c\r\n\r\nx\r\n--b\r\n\r\ny\r\n--b--"
     )
 
     assert media(scan(content).root) == [
@@ -165,7 +167,8 @@ def test_the_boundary_may_be_written_in_every_way(parameters: bytes) -> None:
 
 def test_lines_of_nested_texts_are_counted_each() -> None:
     content = multipart(
-        b"--b\r\n\r\n1\r\n2\r\n\r\n--b\r\nContent-Type: message/rfc822\r\n\r\nA: b\r\n\r\n1\r\n\r\n--b--"
+        b"--b\r\n\r\n1\r\n2\r\n\r\n"
+        b"--b\r\nContent-Type: message/rfc822\r\n\r\nA: b\r\n\r\n1\r\n\r\n--b--"
     )
 
     assert [part.lines for part in scan(content).root.walk()] == [0, 2, 3, 1]
