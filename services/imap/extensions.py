@@ -38,6 +38,12 @@ CAPABILITIES = (
     Capability("UIDPLUS", "test_imapclient_appends"),
     Capability("UNSELECT", "test_imapclient_unselects"),
     Capability("MOVE", "test_imapclient_moves"),
+    Capability("MULTIAPPEND", "test_imapclient_appends_many_at_once"),
+    Capability("ESEARCH", "test_imaplib_asks_for_search_results_in_short"),
+    Capability("LIST-EXTENDED", "test_imaplib_lists_with_options"),
+    Capability("LIST-STATUS", "test_imaplib_lists_with_options"),
+    Capability("STATUS=SIZE", "test_imapclient_asks_for_the_size_of_a_mailbox"),
+    Capability("CONDSTORE", "test_imapclient_resynchronises_by_modseq"),
     Capability("IDLE", "test_imapclient_is_told_of_new_mail_while_idle"),
     Capability(
         "STARTTLS", "test_imaplib_upgrades_to_tls", lambda s: s.tls_possible and not s.tls_active

@@ -87,6 +87,8 @@ class Session:
         self.incoming: Incoming | None = None
         """The message of an APPEND that is not taken yet."""
         self.wrong_logins = 0
+        self.condstore = False
+        """The client knows MODSEQs: every FETCH of flags has one (RFC 7162 §3.1)."""
         self._bad = 0
         self._task = asyncio.current_task()
         self._waiting = True
@@ -240,7 +242,20 @@ class Session:
         for uid in uids:
             entry = view.entries[uid]
             names = write.flag_list(to_names(entry.flags, entry.keywords))
-            self.untagged(b"%d FETCH (UID %d FLAGS %b)" % (view.number(uid), uid, names))
+            modseq = b" MODSEQ (%d)" % entry.modseq if self.condstore else b""
+            line = b"%d FETCH (UID %d FLAGS %b%b)" % (view.number(uid), uid, names, modseq)
+            self.untagged(line)
+
+    def use_condstore(self) -> None:
+        """A command has shown that the client knows MODSEQs."""
+        if not self.condstore:
+            self.condstore = True
+            if self.view is not None:
+                self.tell_modseq()
+
+    def tell_modseq(self) -> None:
+        """The HIGHESTMODSEQ of what the client has been told of."""
+        self.untagged(b"OK [HIGHESTMODSEQ %d] up to here" % self.selected().modseq)
 
     def leave(self) -> None:
         """Nothing is selected any more."""

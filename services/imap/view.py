@@ -19,7 +19,7 @@ class News:
     expunged: list[int] = field(default_factory=list)
     """Sequence numbers, in the order in which they are to be reported."""
     flagged: list[int] = field(default_factory=list)
-    """UIDs whose flags changed."""
+    """UIDs whose flags changed, also when they changed back: their MODSEQ did not."""
     exists: bool = False
 
 
@@ -69,7 +69,7 @@ class View:
         if known is None:
             self.uids.insert(bisect_left(self.uids, entry.uid), entry.uid)
             news.exists = True
-        elif (known.flags, known.keywords) != (entry.flags, entry.keywords):
+        elif known.modseq != entry.modseq:
             news.flagged.append(entry.uid)
 
     def forget(self, uid: int) -> int:

@@ -51,7 +51,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--accounts", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=None, help="on the disk to measure")
-    parser.add_argument("--profile", choices=[*ROLES, "holub"], help="py-spy on this process")
+    parser.add_argument(
+        "--profile",
+        nargs="+",
+        metavar="ROLE",
+        choices=[*ROLES, "holub"],
+        default=[],
+        help="py-spy on these processes (`holub`: the one of embedded)",
+    )
     parser.add_argument("--no-syncs", action="store_true", help="do not count fsync calls")
     parser.add_argument("--write", action="store_true", help="also into docs/benchmarks.md")
     parser.add_argument("--keep", action="store_true", help="keep folders with logs")
@@ -118,13 +125,19 @@ class Bench:
             self._read_back(subject, tally)
 
     def _measure(self, subject: Subject, tally: Tally, load: Load, folder: Path) -> Result:
-        role = self._asked.profile
-        pid = subject.roots().get(role or "")
-        if pid is None:
-            return measure(subject, tally, load)
-        profiler = Profiler(folder / f"{load.load}.stacks")
-        result = measure(subject, tally, load, during=lambda: profiler.start(pid))
-        print_spots(role, result.cpu[role] * 1e6 / result.messages, profiler.stop())
+        profilers = {
+            role: Profiler(folder / f"{role}-{load.load}.stacks", pid)
+            for role, pid in subject.roots().items()
+            if role in self._asked.profile
+        }
+
+        def start() -> None:
+            for profiler in profilers.values():
+                profiler.start()
+
+        result = measure(subject, tally, load, during=start)
+        for role, profiler in profilers.items():
+            print_spots(role, result.cpu[role] * 1e6 / result.messages, profiler.stop())
         return result
 
     def _count_syncs(self, subject: Subject, tally: Tally, folder: Path) -> None:

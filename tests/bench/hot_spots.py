@@ -30,7 +30,8 @@ class Spot:
 class Profiler:
     """Samples one process from `start` to `stop`."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, pid: int) -> None:
+        self._pid = pid
         self._target = target
         program = os.environ.get("HOLUB_PYSPY") or shutil.which("py-spy")
         if not program:
@@ -38,9 +39,18 @@ class Profiler:
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, pid: int) -> None:
+    def start(self) -> None:
         """Begin."""
-        command = [self._program, "record", "--pid", str(pid), "--rate", _RATE, "--format", "raw"]
+        command = [
+            self._program,
+            "record",
+            "--pid",
+            str(self._pid),
+            "--rate",
+            _RATE,
+            "--format",
+            "raw",
+        ]
         command += ["--function", "--duration", "600", "--output", str(self._target)]
         self._process = subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

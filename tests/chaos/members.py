@@ -89,17 +89,17 @@ def _imap(port: int) -> dict[str, str]:
 def add_members(
     platform: Supervisor, *, clamd: str, sink: int, argv: tuple[str, ...] = ()
 ) -> Platform:
-    """One process of each role, and two of ingress; `argv` starts those of ingress."""
+    """One process of each role, and two of ingress; `argv` instead of `holub` starts them."""
     mx, submission = free_ports(2), free_ports(2)
     (imap,) = free_ports(1)
     for number in (0, 1):
         settings = _ingress(mx[number], submission[number])
         platform.add(f"ingress-{number + 1}", settings, argv=argv)
-    platform.add("filter", {"HOLUB_FILTER_CLAMD": clamd})
-    platform.add("delivery", {})
-    platform.add("storage", {})
-    platform.add("relay", _relay(sink))
-    platform.add("imap", _imap(imap))
+    platform.add("filter", {"HOLUB_FILTER_CLAMD": clamd}, argv=argv)
+    platform.add("delivery", {}, argv=argv)
+    platform.add("storage", {}, argv=argv)
+    platform.add("relay", _relay(sink), argv=argv)
+    platform.add("imap", _imap(imap), argv=argv)
     return Platform(Listener(tuple(mx)), Listener(tuple(submission), SENDER, PASSWORD), imap)
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+import socket
+import struct
+from typing import TYPE_CHECKING, Any
 
 import aiormq
+from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
 from aiormq.exceptions import AMQPError
 from yarl import URL
 
@@ -29,11 +32,27 @@ class TopologyError(QueueError):
     """The broker holds queues that are not as they must be: an operator has to act."""
 
 
+class _Transport(TransportFactory):
+    """Remembers the socket of the newest connection."""
+
+    def __init__(self, factory: type[TransportFactory]) -> None:
+        self._factory = factory()
+        self.writer: asyncio.StreamWriter | None = None
+
+    async def create(
+        self, url: URL, **kwargs: Any
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, self.writer = await self._factory.create(url, **kwargs)
+        return reader, self.writer
+
+
 class Link:
     """One connection, shared by those who ask for it."""
 
     def __init__(self, url: str, purpose: str) -> None:
+        tls = url.startswith("amqps:")
         self._url = URL(url).update_query(heartbeat=_HEARTBEAT_SECONDS, name=f"holub {purpose}")
+        self._transport = _Transport(TLSTransportFactory if tls else TCPTransportFactory)
         self._connection: AbstractConnection | None = None
         self._connecting = asyncio.Lock()
         self._again_at = 0.0
@@ -67,7 +86,7 @@ class Link:
         connection: AbstractConnection | None = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                connection = await aiormq.connect(self._url)
+                connection = await aiormq.connect(self._url, transport_factory=self._transport)
                 await declare(connection)
         except BaseException as error:
             if connection is not None:
@@ -88,10 +107,22 @@ class Link:
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
 
     def drop(self, connection: AbstractConnection) -> None:
-        """Part with a connection that cannot be trusted any more; the next one is made anew."""
+        """Cut a connection that does not answer; the next one is made anew.
+
+        A polite close would wait in line behind what was published, and a broker that wakes up
+        meanwhile would take it: a reset discards what it has not read (most of the time).
+        """
         if self._connection is connection:
             self._connection = None
+            self._cut()
         self._drop(connection)
+
+    def _cut(self) -> None:
+        writer = self._transport.writer
+        if writer is not None and (raw := writer.get_extra_info("socket")) is not None:
+            with contextlib.suppress(OSError):
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
 
     def _drop(self, connection: AbstractConnection) -> None:
         task = asyncio.create_task(_close(connection))
@@ -107,7 +138,7 @@ class Link:
         """Disconnect for good."""
         self._closed = True
         if self._connection is not None:
-            self.drop(self._connection)
+            self._drop(self._connection)
         if self._closing:
             await asyncio.wait(self._closing, timeout=CONNECT_SECONDS)
 

@@ -100,7 +100,8 @@ class SqliteQueue:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def depth(self, queue: str) -> Depth:
-        """Exact: counted in the table."""
+        """Exact: counted in the table, after the acks that were given by now."""
+        await self._file.write(lambda _: None)
         jobs, oldest = await self._file.read(partial(sqlite_table.count, queue=queue))
         return Depth(jobs, max(0.0, time.time() - oldest) if jobs else 0.0)
 

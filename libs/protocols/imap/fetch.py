@@ -26,6 +26,8 @@ _SECTION = re.compile(
     rb"((?:[1-9][0-9]{0,4}\.?)*)(HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME)?",
     re.IGNORECASE,
 )
+_CHANGEDSINCE = re.compile(rb" \(CHANGEDSINCE ([0-9]{1,20})\)", re.IGNORECASE)
+_UNCHANGEDSINCE = re.compile(rb"\(UNCHANGEDSINCE ([0-9]{1,20})\) ", re.IGNORECASE)
 _FIELD_NAME = re.compile(rb"[!-9;-~]{1,200}")
 MAX_ITEMS = 50
 MAX_FIELDS = 200
@@ -66,6 +68,16 @@ def parse_items(parser: Parser) -> tuple[FetchItem, ...]:
         if not parser.peek(b")"):
             parser.space()
     return tuple(items)
+
+
+def parse_changedsince(parser: Parser) -> int | None:
+    """The modifier `(CHANGEDSINCE n)`, if it is there (RFC 7162 §3.1.4.1)."""
+    return parser.number_after(_CHANGEDSINCE) if parser.peek(b" (") else None
+
+
+def parse_unchangedsince(parser: Parser) -> int | None:
+    """STORE's modifier `(UNCHANGEDSINCE n) `, if it is there (RFC 7162 §3.1.3)."""
+    return parser.number_after(_UNCHANGEDSINCE) if parser.peek(b"(") else None
 
 
 def _item(parser: Parser, name: str) -> FetchItem:

@@ -45,7 +45,8 @@ def parse_list(parser: Parser) -> List:
     parser.space()
     patterns = [parser.pattern()] if not parser.peek(b"(") else _patterns(parser)
     extended = extended or len(patterns) > 1
-    returned, status = frozenset[str](), ()
+    returned = frozenset[str]()
+    status: tuple[str, ...] = ()
     if parser.try_match(_RETURN):
         returned, status = _returned(parser)
         extended = True

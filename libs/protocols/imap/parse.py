@@ -98,7 +98,15 @@ class Parser:
 
     def number(self) -> int:
         """A number below 2^63."""
-        value = int(self.match(_NUMBER, "a number")[0])
+        return self._bounded(self.match(_NUMBER, "a number")[0])
+
+    def number_after(self, pattern: re.Pattern[bytes]) -> int:
+        """The number that is the pattern's only group."""
+        return self._bounded(self.match(pattern, "a modifier that we know")[1])
+
+    @staticmethod
+    def _bounded(digits: bytes) -> int:
+        value = int(digits)
         if value >= 1 << 63:
             raise ParseError("a number is too large")
         return value

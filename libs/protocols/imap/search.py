@@ -102,6 +102,7 @@ Key = And | Or | Not | HasFlag | InSet | Text | Day | Size | ModSeq | All
 
 _CHARSET = re.compile(rb"CHARSET ", re.IGNORECASE)
 _RETURN = re.compile(rb"RETURN \(", re.IGNORECASE)
+_ENTRY = re.compile(rb'"/flags/[^"\r\n]{1,200}" (?:priv|shared|all) ', re.IGNORECASE)
 RESULTS = ("MIN", "MAX", "COUNT", "ALL")
 
 
@@ -214,6 +215,8 @@ class _Criteria:
             return Size(name == "LARGER", parser.number())
         if name == "MODSEQ":
             parser.space()
+            # RFC 7162 §3.1.5: we keep one MODSEQ for all flags, so which flag is asked is the same.
+            parser.try_match(_ENTRY)
             return ModSeq(parser.number())
         raise ParseError(f"unknown search key {name[:40]}")
 

@@ -223,14 +223,14 @@ class _Draft:
             self.glue = True
 
     def address(self) -> Address | None:
-        """The finished address; None when there was nothing but white space."""
+        """The finished address; None when there was nothing but white space and comments."""
         if self.closed:
             return self._angle()
         if b"@" in self.words:
             return self._bare()
         if self.words:
             return Address(self.comment, b"", b" ".join(self.words), b"")
-        return Address(self.comment, b"", b"", b"") if self.comment else None
+        return None
 
     def _angle(self) -> Address:
         # A display name with an @ in it reads as it was written, without spaces around the sign.

@@ -9,7 +9,7 @@ from libs.common.blobstore.protocol import BlobError
 from libs.common.mailstore import Entry, Flag, Stored, to_names
 from libs.common.runtime.log import get_logger
 from libs.protocols.imap import write
-from libs.protocols.imap.fetch import FetchItem, Section, parse_items
+from libs.protocols.imap.fetch import FetchItem, Section, parse_changedsince, parse_items
 from libs.protocols.imap.parse import Parser
 from libs.protocols.message.date import format_internaldate
 from libs.protocols.message.header import MAX_HEADER_OCTETS, parse_header
@@ -41,14 +41,20 @@ async def _fetch(session: Session, parser: Parser, *, uid: bool) -> Done:
     ranges = parser.sequence_set()
     parser.space()
     items = parse_items(parser)
+    since = parse_changedsince(parser)
     parser.end()
     if uid and "UID" not in items:
         items = ("UID", *items)
     view = session.selected()
     uids = view.select(ranges, uid=uid)
+    if since is not None:
+        uids = [number for number in uids if view.entries[number].modseq > since]
+        items = items if "MODSEQ" in items else (*items, "MODSEQ")
+    if "MODSEQ" in items:
+        session.use_condstore()
     seen = [] if view.read_only else await _mark_seen(session, items, uids)
-    if seen and "FLAGS" not in items:
-        items = (*items, "FLAGS")
+    if seen:
+        items = (*items, *(name for name in _told_with_seen(session) if name not in items))
     if all(item in _FROM_ENTRY for item in items):
         for number in uids:
             await _respond(session, items, view.entries[number], None)
@@ -58,6 +64,10 @@ async def _fetch(session: Session, parser: Parser, *, uid: bool) -> Done:
         for stored in await session.gateway.store.stored(view.mailbox.id, part):
             await _respond(session, items, view.entries[stored.uid], stored)
     return Done("fetched")
+
+
+def _told_with_seen(session: Session) -> tuple[str, ...]:
+    return ("FLAGS", "MODSEQ") if session.condstore else ("FLAGS",)
 
 
 async def _mark_seen(

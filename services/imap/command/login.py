@@ -50,13 +50,15 @@ async def identify(session: Session, parser: Parser) -> Done:
 
 
 async def enable(session: Session, parser: Parser) -> Done:
-    """ENABLE (RFC 5161): we have nothing to enable, and say so."""
+    """ENABLE (RFC 5161): what we do not know is passed over."""
     parser.space()
-    parser.atom()
+    words = [parser.atom()]
     while parser.take(b" "):
-        parser.atom()
+        words.append(parser.atom())
     parser.end()
-    session.untagged(b"ENABLED")
+    if "CONDSTORE" in words:
+        session.use_condstore()
+    session.untagged(b"ENABLED CONDSTORE" if "CONDSTORE" in words else b"ENABLED")
     return Done("enabled what we have")
 
 

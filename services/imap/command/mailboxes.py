@@ -98,6 +98,8 @@ async def status(session: Session, parser: Parser) -> Done:
     box = await session.gateway.store.mailbox(session.owner().id, name)
     if box is None:
         raise No(f"there is no mailbox {name!r}", "NONEXISTENT")
+    if "HIGHESTMODSEQ" in items:
+        session.use_condstore()
     _tell_status(session, box, items)
     return Done("that is all")
 

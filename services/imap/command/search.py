@@ -50,7 +50,7 @@ class Candidate:
     content: bytes | None
     """Prefix and content, when the search needs texts."""
     sets: Sets
-    """By the id() of each `InSet`: a set may name thousands of ranges, too much to hash each time."""
+    """By the id() of each `InSet`: hashing thousands of ranges for each message is too much."""
 
 
 async def search(session: Session, parser: Parser) -> Done:
@@ -71,12 +71,25 @@ async def _search(session: Session, parser: Parser, *, uid: bool) -> Done:
     view = session.selected()
     found = await _find(session, asked.key)
     numbers = found if uid else [view.number(number) for number in found]
+    modseq = b""
+    if has_modseq(asked.key):
+        session.use_condstore()
+        if found:
+            # RFC 7162 §3.1.5: the highest MODSEQ of all that was found.
+            modseq = b"MODSEQ %d" % max(view.entries[number].modseq for number in found)
     if asked.results is None:
-        session.untagged(b" ".join([b"SEARCH", *(b"%d" % number for number in numbers)]))
+        line = b" ".join([b"SEARCH", *(b"%d" % number for number in numbers)])
+        session.untagged(line + (b" (%b)" % modseq if modseq else b""))
     else:
         tag = parser.raw.split(b" ", 1)[0]
-        session.untagged(esearch(tag, asked.results, numbers, uid=uid))
+        line = esearch(tag, asked.results, numbers, uid=uid)
+        session.untagged(line + (b" " + modseq if modseq else b""))
     return Done("found")
+
+
+def has_modseq(key: Key) -> bool:
+    """Does the search ask for a MODSEQ anywhere?"""
+    return isinstance(key, ModSeq) or any(has_modseq(child) for child in _children(key))
 
 
 def esearch(tag: bytes, results: Sequence[str], numbers: Sequence[int], *, uid: bool) -> bytes:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from libs.common.mailstore import Flag
-from libs.protocols.imap.parse import Parser
+from libs.protocols.imap.parse import ParseError, Parser
 from services.imap.outcome import Bad, Done, No, Silent
 from services.imap.view import View
 
@@ -30,6 +30,7 @@ async def examine(session: Session, parser: Parser) -> Done:
 async def _select(session: Session, parser: Parser, *, read_only: bool) -> Done:
     parser.space()
     name = parser.mailbox()
+    parameters = _parameters(parser)
     parser.end()
     session.leave()
     store = session.gateway.store
@@ -57,7 +58,21 @@ async def _select(session: Session, parser: Parser, *, read_only: bool) -> Done:
     session.untagged(b"OK [UIDVALIDITY %d] UIDs are valid" % box.uidvalidity)
     uidnext = max(box.uidnext, view.uids[-1] + 1 if view.uids else 1)
     session.untagged(b"OK [UIDNEXT %d] next UID" % uidnext)
+    session.tell_modseq()
+    session.condstore = session.condstore or "CONDSTORE" in parameters
     return Done("selected", "READ-ONLY" if read_only else "READ-WRITE")
+
+
+def _parameters(parser: Parser) -> list[str]:
+    found: list[str] = []
+    if parser.take(b" ("):
+        while not parser.take(b")"):
+            found.append(parser.atom())
+            if found[-1] != "CONDSTORE":
+                raise ParseError(f"unknown parameter {found[-1][:40]}")
+            if not parser.peek(b")"):
+                parser.space()
+    return found
 
 
 async def noop(session: Session, parser: Parser) -> Done:

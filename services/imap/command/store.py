@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from libs.common.mailstore import from_names
+from libs.common.mailstore import Entry, from_names
+from libs.protocols.imap import write
+from libs.protocols.imap.fetch import parse_unchangedsince
 from libs.protocols.imap.parse import ParseError, Parser
 from services.imap.outcome import Done
 
 if TYPE_CHECKING:
     from services.imap.session import Session
 
-_MODES: dict[str, Literal["add", "remove", "replace"]] = {
+Mode = Literal["add", "remove", "replace"]
+_MODES: dict[str, Mode] = {
     "+FLAGS": "add",
     "-FLAGS": "remove",
     "FLAGS": "replace",
@@ -28,12 +32,30 @@ async def uid_store(session: Session, parser: Parser) -> Done:
     return await _store(session, parser, uid=True)
 
 
-async def _store(session: Session, parser: Parser, *, uid: bool) -> Done:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a STORE asks for."""
+
+    mode: Mode
+    flags: int
+    keywords: str
+    silent: bool
+    unchangedsince: int | None
+
+    def expected(self, entry: Entry) -> tuple[int, str]:
+        """What the client takes the flags to be afterwards, if nobody else changed them."""
+        if self.mode == "replace":
+            return self.flags, self.keywords
+        old, given = set(entry.keywords.split()), set(self.keywords.split())
+        if self.mode == "add":
+            return entry.flags | self.flags, " ".join(sorted(old | given))
+        return entry.flags & ~self.flags, " ".join(sorted(old - given))
+
+
+def _change(parser: Parser) -> Change:
     parser.space()
-    ranges = parser.sequence_set()
-    parser.space()
+    unchangedsince = parse_unchangedsince(parser)
     word = parser.atom()
-    silent = word.endswith(".SILENT")
     mode = _MODES.get(word.removesuffix(".SILENT"))
     if mode is None:
         raise ParseError("STORE changes FLAGS, +FLAGS or -FLAGS")
@@ -43,14 +65,38 @@ async def _store(session: Session, parser: Parser, *, uid: bool) -> Done:
     except ValueError as error:
         raise ParseError(str(error)) from error
     parser.end()
+    return Change(mode, flags, keywords, word.endswith(".SILENT"), unchangedsince)
+
+
+async def _store(session: Session, parser: Parser, *, uid: bool) -> Done:
+    parser.space()
+    ranges = parser.sequence_set()
+    change = _change(parser)
     view = session.writable()
     uids = view.select(ranges, uid=uid)
-    entries, _ = await session.gateway.store.store(view.mailbox.id, uids, mode, flags, keywords)
+    if change.unchangedsince is not None:
+        session.use_condstore()
+    entries, failed = await session.gateway.store.store(
+        view.mailbox.id, uids, change.mode, change.flags, change.keywords, change.unchangedsince
+    )
+    told = [entry for entry in entries if _is_news(session, change, view.entries[entry.uid], entry)]
     for entry in entries:
         view.entries[entry.uid] = entry
-    if not silent:
-        session.tell_flags(entry.uid for entry in entries)
-    return Done("stored")
+    session.tell_flags(entry.uid for entry in told)
+    if not failed:
+        return Done("stored")
+    numbers = failed if uid else [view.number(number) for number in failed]
+    return Done("some had changed", f"MODIFIED {write.number_set(sorted(numbers)).decode()}")
+
+
+def _is_news(session: Session, change: Change, before: Entry, after: Entry) -> bool:
+    """SILENT spares the client what it knows; not what another client did in the meantime.
+
+    A client with CONDSTORE is always told the new MODSEQ (RFC 7162 §3.1.3).
+    """
+    if not change.silent or session.condstore:
+        return True
+    return change.expected(before) != (after.flags, after.keywords)
 
 
 async def expunge(session: Session, parser: Parser) -> Done:

@@ -322,6 +322,113 @@ async def test_flags_of_one_client_reach_another(gateway: Running) -> None:
     assert (1, b"EXPUNGE") in expunged
 
 
+async def test_imapclient_appends_many_at_once(gateway: Running) -> None:
+    def work() -> tuple[Any, ...]:
+        with client_of(gateway) as client:
+            answer = client.multiappend("Sent", [message(n) for n in range(20)])
+            client.select_folder("Sent")
+            found = client.fetch(client.search("ALL"), ["BODY.PEEK[]"])
+            return answer, [one[b"BODY[]"] for one in found.values()]
+
+    answer, found = await in_thread(work)
+
+    assert b" 1:20]" in answer
+    assert found == [message(n) for n in range(20)]
+
+
+async def test_imaplib_asks_for_search_results_in_short(gateway: Running) -> None:
+    await gateway.deliver(*(message(n) for n in range(5)))
+
+    def work() -> list[Any]:
+        client = imap4(gateway)
+        try:
+            client.select("INBOX")
+            client.store("2", "+FLAGS", "(\\Deleted)")
+            client.expunge()
+            answers = []
+            for criteria in (
+                ("RETURN", "(MIN MAX COUNT)", "ALL"),
+                ("RETURN", "()", "ALL"),
+                ("RETURN", "(COUNT ALL)", "FLAGGED"),
+            ):
+                client.uid("SEARCH", *criteria)
+                answers.append(client.response("ESEARCH")[1][0])
+            return answers
+        finally:
+            client.logout()
+
+    answers = [answer.split(b") ", 1)[1] for answer in await in_thread(work)]
+
+    assert answers == [b"UID MIN 1 MAX 5 COUNT 4", b"UID ALL 1,3:5", b"UID COUNT 0"]
+
+
+async def test_imaplib_lists_with_options(gateway: Running) -> None:
+    await gateway.store.create(gateway.accounts[ALICE], "Work/Deep")
+    await gateway.store.subscribe(gateway.accounts[ALICE], "Work", False)
+    await gateway.store.subscribe(gateway.accounts[ALICE], "Work/Deep", True)
+    await gateway.deliver(message(1))
+
+    def work() -> tuple[Any, ...]:
+        client = imap4(gateway)
+        try:
+            client._simple_command("LIST", "(SPECIAL-USE)", '""', '"*"')
+            special = client.response("LIST")[1]
+            client._simple_command("LIST", '""', '("INBOX" "Wo%")', "RETURN", "(STATUS (MESSAGES))")
+            several, status = client.response("LIST")[1], client.response("STATUS")[1]
+            client._simple_command("LIST", "(SUBSCRIBED RECURSIVEMATCH)", '""', '"Work"')
+            return special, several, status, client.response("LIST")[1]
+        finally:
+            client.logout()
+
+    special, several, status, above = await in_thread(work)
+
+    assert {line.rsplit(b" ", 1)[1] for line in special} == {
+        b"Archive", b"Drafts", b"Junk", b"Sent", b"Trash",
+    }  # fmt: skip
+    assert {line.rsplit(b" ", 1)[1] for line in several} == {b"INBOX", b"Work"}
+    assert status == [b"INBOX (MESSAGES 1)", b"Work (MESSAGES 0)"]
+    assert above == [b'(\\HasChildren) "/" Work ("CHILDINFO" ("SUBSCRIBED"))']
+
+
+async def test_imapclient_asks_for_the_size_of_a_mailbox(gateway: Running) -> None:
+    await gateway.deliver(message(1), message(22))
+
+    def ask() -> Any:
+        with client_of(gateway) as client:
+            return client.folder_status("INBOX", ["SIZE"])
+
+    assert await in_thread(ask) == {b"SIZE": len(message(1)) + len(message(22))}
+
+
+async def test_imapclient_resynchronises_by_modseq(gateway: Running) -> None:
+    await gateway.deliver(message(1), message(2), message(3))
+
+    def work() -> tuple[Any, ...]:
+        with client_of(gateway) as client, client_of(gateway) as other:
+            enabled = client.enable("CONDSTORE")
+            before = client.select_folder("INBOX")[b"HIGHESTMODSEQ"]
+            other.select_folder("INBOX")
+            other.add_flags([2], [b"\\Flagged"])
+            told = client.noop()[1]
+            changed = client.fetch([1, 2, 3], ["FLAGS"], modifiers=[f"CHANGEDSINCE {before}"])
+            after = client.folder_status("INBOX", ["HIGHESTMODSEQ"])[b"HIGHESTMODSEQ"]
+            found = client.search(f"MODSEQ {after}")
+            client._imap.uid(
+                "STORE", "1:3", f"(UNCHANGEDSINCE {before})", "+FLAGS.SILENT", "(\\Seen)"
+            )
+            return enabled, before, told, changed, after, found, client.get_flags([1, 2, 3])
+
+    enabled, before, told, changed, after, found, flags = await in_thread(work)
+
+    assert enabled == [b"CONDSTORE"]
+    assert after > before
+    assert any(b"MODSEQ" in item[2] for item in told if item[1] == b"FETCH")
+    assert list(changed) == [2]
+    assert changed[2][b"MODSEQ"] == (after,)
+    assert (list(found), found.modseq) == ([2], after)
+    assert [b"\\Seen" in flags[uid] for uid in (1, 2, 3)] == [True, False, True]
+
+
 async def test_curl_reads_a_message(gateway: Running) -> None:
     await gateway.deliver(message(5))
     url = f"imap://127.0.0.1:{gateway.port}/INBOX"
@@ -388,6 +495,7 @@ async def test_mutt_reads_and_saves_in_batch_mode(gateway: Running, tmp_path: Pa
         f'set imap_user="{ALICE}"\nset imap_pass="{password}"\nset folder="{url}"\n'
         "set ssl_starttls=no\nset ssl_force_tls=no\nset confirmappend=no\nset delete=yes\n"
         "set quit=yes\nset sleep_time=0\nset timeout=1\n"
+        "set imap_condstore=yes\nset header_cache=cache\n"
         'push "<delete-pattern>~b 2<enter><sync-mailbox><quit>"\n'
     )
     typescript = tmp_path / "screen"

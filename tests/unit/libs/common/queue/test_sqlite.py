@@ -146,8 +146,3 @@ class TestSqliteQueue(QueueContract):
 
         with pytest.raises(QueueError, match="closed"):
             await queue.put("filter", [b"job"])
-
-
-def test_an_unknown_backend_is_named() -> None:
-    with pytest.raises(ValueError, match="no backend for 'redis'"):
-        open_queue("redis://secret@host")

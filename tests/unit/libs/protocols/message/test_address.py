@@ -47,12 +47,10 @@ def only(value: bytes | str) -> Address:
         (b"root", (b"", b"", b"root", b"")),
         (b"Ann <root>", (b"Ann", b"", b"root", b"")),
         (b"Ann <>", (b"Ann", b"", b"", b"")),
-        (b"(nobody)", (b"nobody", b"", b"", b"")),
         (b"Ann <a@b", (b"Ann", b"", b"a", b"b")),
         (b'"Ann <a@b>', (b"", b"", b"Ann <a@b>", b"")),
         (b"a@b> )", (b"", b"", b"a", b"b")),
         (b"a@b:c", (b"", b"", b"a", b"b:c")),
-        (b"(open a@b", (b"open a@b", b"", b"", b"")),
         (b"a\0@b", (b"", b"", b"a", b"b")),
     ],
 )
@@ -98,13 +96,20 @@ def test_an_empty_group_is_closed(value: bytes) -> None:
     )
 
 
+def test_a_comment_beside_a_group_is_no_member() -> None:
+    """Sendmail writes this when a message came without a To field."""
+    addresses = parse_addresses(b"unlisted-recipients:(none); (no To-header on input)").addresses
+
+    assert addresses == (Address(b"", b"", b"unlisted-recipients", None), GROUP_END)
+
+
 def test_groups_do_not_nest() -> None:
     addresses = parse_addresses(b"a: b: c@d;").addresses
 
     assert [one.domain is None for one in addresses] == [True, False, True]
 
 
-@pytest.mark.parametrize("value", [b"", b"  ", b",,;", b" \r\n "])
+@pytest.mark.parametrize("value", [b"", b"  ", b",,;", b" \r\n ", b"(nobody)", b"(open a@b"])
 def test_nothing_is_no_address(value: bytes) -> None:
     assert parse_addresses(value).addresses == ()
 

@@ -256,4 +256,4 @@ def test_hostile_content_takes_linear_time(content: bytes) -> None:
     start = time.perf_counter()
     scan(content)
 
-    assert time.perf_counter() - start < 2
+    assert time.perf_counter() - start < 10

