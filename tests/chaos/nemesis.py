@@ -143,15 +143,19 @@ class Nemesis:
         await self.platform.ready()
 
     async def delete_queues(self, backlog: float) -> None:
-        """Every queue is deleted while jobs wait in it: the consumers are held up before."""
-        held = [name for name in self.platform.members if name in ("storage", "delivery")]
+        """Every queue is deleted while jobs wait in it, for their consumers are away.
+
+        A consumer that is only paused would still hold what it was given.
+        """
         self.outages += 1
-        self.tell(f"pause {', '.join(held)}; in {backlog:.0f} s delete all queues")
-        pauses = [asyncio.create_task(self.platform.pause(name, backlog + 0.5)) for name in held]
-        await asyncio.sleep(backlog)
+        self.tell(f"kill -9 storage and delivery; in {backlog:.0f} s delete all queues")
+        away = [asyncio.create_task(self.platform.away("storage", backlog + 0.5))]
+        await asyncio.sleep(backlog / 2)
+        away.append(asyncio.create_task(self.platform.away("delivery", backlog / 2 + 0.5)))
+        await asyncio.sleep(backlog / 2)
         lost = await self._delete_queues()
         self.tell(f"deleted queues with {lost} frames of jobs in them")
-        await asyncio.gather(*pauses)
+        await asyncio.gather(*away)
         self._arm(self.pending)
         await asyncio.sleep(5)
         self._disarm()

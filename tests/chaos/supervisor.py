@@ -148,6 +148,15 @@ class Supervisor:
         await asyncio.sleep(seconds)
         member.process.send(signal.SIGCONT)
 
+    async def away(self, name: str, seconds: float) -> None:
+        """SIGKILL, and nothing in its place for some time."""
+        member = self.members[name]
+        member.wanted = False
+        member.process.kill()
+        self.deaths.append(Death(member.role, time.time(), "nemesis"))
+        await asyncio.sleep(seconds)
+        self._launch(member)
+
     def kill_all(self) -> None:
         """SIGKILL of all at the same time, and nothing is started again: the power is off."""
         self._stop_watching()

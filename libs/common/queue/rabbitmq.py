@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from libs.common.queue.frame import FramedJob
-from libs.common.queue.protocol import Depth, Lease, QueueError
+from libs.common.queue.protocol import QUEUES, Depth, Lease, QueueError
 from libs.common.queue.rabbitmq_consumer import RabbitConsumer
 from libs.common.queue.rabbitmq_hints import Hints
 from libs.common.queue.rabbitmq_link import Link, lost
@@ -38,6 +38,7 @@ class RabbitQueue:
 
     async def put(self, queue: str, jobs: Sequence[bytes]) -> None:
         """Confirmed by a majority of the broker's replicas on return."""
+        _check(queue)
         if self._closed:
             raise QueueError("the queue is closed")
         now = time.time()
@@ -45,6 +46,7 @@ class RabbitQueue:
 
     async def consume(self, queue: str, prefetch: int) -> RabbitConsumer:
         """Subscribe, now or when the broker is back; `QueueError` when its queues are wrong."""
+        _check(queue)
         consumer = RabbitConsumer(self._consuming, self._publisher, queue, prefetch)
         await consumer.start()
         self._consumers = {other for other in self._consumers if not other.closed}
@@ -136,3 +138,8 @@ class RabbitQueue:
         await self._hints.close()
         await self._consuming.close()
         await self._publishing.close()
+
+
+def _check(queue: str) -> None:
+    if queue not in QUEUES:
+        raise ValueError(f"there is no queue {queue!r}")

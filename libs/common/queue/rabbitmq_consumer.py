@@ -38,6 +38,8 @@ _PAUSES = (0.1, 0.5, 1.0, 2.0)
 _FORGET_SECONDS = 600.0
 _REMEMBERED = 4096
 _LEAST_FRAMES = 4
+_FIRST_GUESS = framing.MAX_JOBS / 2
+_AVERAGED = 16
 
 
 class RabbitConsumer:
@@ -52,7 +54,7 @@ class RabbitConsumer:
         self._held: dict[str, HeldFrame] = {}
         # Acks may be lost with their connection: these frames are done, should they come again.
         self._done: OrderedDict[str, None] = OrderedDict()
-        self._jobs_per_frame = framing.MAX_JOBS / 2
+        self._jobs_per_frame: float | None = None
         self._channel: AbstractChannel | None = None
         self._tags: dict[str, str] = {}
         self._frames_ahead = 0
@@ -87,8 +89,8 @@ class RabbitConsumer:
 
     @property
     def jobs_per_frame(self) -> float:
-        """The average of late."""
-        return self._jobs_per_frame
+        """The average of late; 1 when none came yet."""
+        return self._jobs_per_frame or 1.0
 
     @property
     def oldest(self) -> float | None:
@@ -168,7 +170,8 @@ class RabbitConsumer:
         """Prefetch counts jobs, the broker counts frames."""
         if self.queue in JOB_QUEUES_ONE_BY_ONE:
             return self._prefetch
-        return max(_LEAST_FRAMES, min(self._prefetch, round(self._prefetch / self._jobs_per_frame)))
+        average = self._jobs_per_frame or _FIRST_GUESS
+        return max(_LEAST_FRAMES, min(self._prefetch, round(self._prefetch / average)))
 
     async def _adapt(self) -> None:
         """Subscribe with another prefetch when frames have become much fuller or emptier."""
@@ -219,7 +222,8 @@ class RabbitConsumer:
             task.add_done_callback(self._splitting.discard)
             return
         if not jobs[0].suspect:
-            self._jobs_per_frame += (len(jobs) - self._jobs_per_frame) / 16
+            average = self._jobs_per_frame or len(jobs)
+            self._jobs_per_frame = average + (len(jobs) - average) / _AVERAGED
         held = HeldFrame(message_id, channel, tag)
         held.hold([RabbitLease(self, held, job) for job in jobs])
         self._held[message_id] = held

@@ -26,7 +26,9 @@ from libs.common.queue.local import Exchange
 from libs.common.queue.protocol import Depth, Lease, QueueError
 from libs.common.queue.sqlite_consumer import SqliteConsumer
 from libs.common.queue.sqlite_file import QueueFile
+from libs.common.runtime.log import get_logger
 
+log = get_logger(__name__)
 _POLL_SECONDS = 0.5
 _REPLIES = "\0replies"
 
@@ -66,12 +68,17 @@ class SqliteQueue:
 
     async def _become_consumer(self) -> Held:
         """Take the file for this process, and mark what a dead one had in hand as suspects."""
-        self._lock_fd = self._lock()
-        held = Held(Path(f"{self._file.path}.held"))
-        if suspects := held.read():
-            await self._file.write(partial(sqlite_table.mark_suspects, numbers=suspects))
+        fd = self._lock()
+        try:
+            held = Held(Path(f"{self._file.path}.held"))
+            if suspects := held.read():
+                await self._file.write(partial(sqlite_table.mark_suspects, numbers=suspects))
+        except BaseException:
+            os.close(fd)
+            raise
         # Only now: should we die before the commit, the next process marks them.
         held.forget()
+        self._lock_fd = fd
         return held
 
     def _lock(self) -> int:
@@ -90,9 +97,11 @@ class SqliteQueue:
         """Notice what other processes put; what we write ourselves changes no data_version."""
         seen = -1
         while True:
-            version = await self._file.write(
-                lambda c: int(c.execute("PRAGMA data_version").fetchone()[0])
-            )
+            try:
+                version = await self._file.write(sqlite_table.data_version)
+            except QueueError as error:
+                log.warning("cannot look for jobs of others", error=str(error))
+                version = -1
             if version != seen:
                 for consumer in list(self._consumers.values()):
                     consumer.look_again()

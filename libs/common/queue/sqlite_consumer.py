@@ -70,7 +70,7 @@ class SqliteConsumer:
         self._cursor = 0
         self._behind = True
         self._missed = False
-        self._settled_meanwhile: set[int] = set()
+        self._settled_meanwhile: set[int] | None = None
         self._soonest: float | None = None
         self._hungry = asyncio.Event()
         self._hungry.set()
@@ -90,7 +90,7 @@ class SqliteConsumer:
     def look_again(self) -> None:
         """The table may hold jobs that nobody told us of, before the cursor too."""
         self._cursor = 0
-        self._behind = True
+        self._behind = self._missed = True
         self._hungry.set()
 
     def _take_in(self, rows: Iterable[Row]) -> None:
@@ -143,7 +143,7 @@ class SqliteConsumer:
         # Puts that commit while we look are not taken in directly, so order is kept; and a
         # job that is settled while we look may be seen once more, and must not be given again.
         self._behind, self._missed = True, False
-        self._settled_meanwhile.clear()
+        self._settled_meanwhile = set()
         cursor = self._cursor
         page: Page = await self._file.write(
             partial(
@@ -154,11 +154,12 @@ class SqliteConsumer:
                 most=WINDOW + (len(self._known) if cursor == 0 else 0),
             )
         )
+        settled, self._settled_meanwhile = self._settled_meanwhile, None
         self._soonest = page.soonest
         if self._cursor == cursor:  # else somebody asked to look again from the start
             self._cursor = max(cursor, page.cursor)
             self._behind = page.behind or self._missed
-        self._take_in(row for row in page.rows if row.id not in self._settled_meanwhile)
+        self._take_in(row for row in page.rows if row.id not in settled)
 
     def done(self, lease: SqliteLease) -> None:
         """Remove a job."""
@@ -200,7 +201,8 @@ class SqliteConsumer:
 
     def _unknow(self, number: int) -> None:
         self._known.discard(number)
-        self._settled_meanwhile.add(number)
+        if self._settled_meanwhile is not None:
+            self._settled_meanwhile.add(number)
 
     def _release(self, lease: SqliteLease) -> None:
         if lease.id in self._leased:

@@ -86,3 +86,8 @@ def count(connection: sqlite3.Connection, queue: str) -> tuple[int, float]:
     sql = "SELECT put_at FROM job WHERE queue = ? ORDER BY id LIMIT 1"
     found = connection.execute(sql, (queue,)).fetchone()
     return int(jobs), float(found[0]) if found else 0.0
+
+
+def data_version(connection: sqlite3.Connection) -> int:
+    """A number that changes when somebody else writes, and not when we do."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])

@@ -190,6 +190,7 @@ class Collector:
     def _refuse(self, text: str, *, fatal: bool, code: str = "") -> Refused:
         found = _TAG.match(self._buffer)
         tag = found[0].decode("ascii") if found else ""
-        del self._buffer[: self._at]
+        # After a fatal one nothing that comes can be told apart from the rest of that command.
+        del self._buffer[: len(self._buffer) if fatal else self._at]
         self.forget()
         return Refused(tag, text, fatal, code)

@@ -62,6 +62,8 @@ async def _items(session: Session, parser: Parser, spools: ExitStack) -> list[Ap
             parser.end()
             return items
         parser.space()
+        # Departs from RFC 3502 §6.3.11: imapclient puts two spaces between messages.
+        parser.take(b" ")
 
 
 def _flags(parser: Parser) -> tuple[int, str]:
