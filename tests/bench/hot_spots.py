@@ -16,6 +16,12 @@ from pathlib import Path
 from tests.bench.run import RunFailed
 
 _RATE = "250"
+# Samples that end here wait for events, or for a processor: on a busy machine py-spy takes a thread
+# that could run for one that runs.  They are left out, and the others share the CPU time.
+_WAITS = ("Runner.run (", "Condition.wait (", "epoll_pwait (", "Event.wait (", "_worker (")
+
+# What nearly every stack begins with tells nothing.
+_FRAME = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ def read_stacks(text: str) -> list[Spot]:
     for line in text.splitlines():
         stack, _, count = line.rpartition(" ")
         frames = stack.split(";")
+        if frames[-1].startswith(_WAITS):
+            continue
         own[frames[-1]] += int(count)
         for frame in set(frames):
             total[frame] += int(count)
@@ -85,6 +93,7 @@ def print_spots(role: str, cpu_us: float, spots: list[Spot], count: int = 30) ->
     print(f"\n{role}: {cpu_us:.0f} us of CPU for each message")
     for title, key in (("own time", "own"), ("with what it calls", "total")):
         print(f"  {title}")
-        for spot in sorted(spots, key=lambda s: -float(getattr(s, key)))[:count]:
+        ours = [spot for spot in spots if getattr(spot, key) < _FRAME]
+        for spot in sorted(ours, key=lambda s: -float(getattr(s, key)))[:count]:
             share = float(getattr(spot, key))
             print(f"  {share * cpu_us:8.0f} us {share:6.1%}  {spot.function}")

@@ -44,14 +44,15 @@ def compare(port: int, accounts: int, expected: Mapping[int, bytes]) -> Comparis
     seen: set[int] = set()
     for account in range(1, accounts + 1):
         for content in contents(port, f"bench{account}@{DOMAIN}", PASSWORD):
-            _judge(content, expected, seen, result)
+            judge(content, expected, seen, result)
     result.missing = len(expected.keys() - seen)
     return result
 
 
-def _judge(
+def judge(
     content: bytes, expected: Mapping[int, bytes], seen: set[int], result: Comparison
 ) -> None:
+    """Compare one message with what was sent under its number, and count it in `result`."""
     # What a server adds stands before the first field that we made.
     at = content.find(MARK)
     text = content[at:][_NUMBER]

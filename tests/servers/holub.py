@@ -94,8 +94,9 @@ class Holub:
         self.processes.append(process)
         end = time.monotonic() + _READY_SECONDS
         while not _ready(port):
+            ended = process.poll()
             text = (self.folder / f"{'-'.join(roles)}.log").read_text()[-3000:]
-            assert process.poll() is None, f"{roles} ended with {process.returncode}:\n{text}"
+            assert ended is None, f"{roles} ended with {ended}:\n{text}"
             assert time.monotonic() < end, f"{roles} not ready:\n{text}"
             time.sleep(0.05)
         return process

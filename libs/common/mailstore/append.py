@@ -119,7 +119,8 @@ async def _count_mailboxes(transaction: Transaction, additions: Sequence[Additio
 
 _MAILBOX_PG = text("""
     UPDATE mailbox SET uidnext = uidnext + d.uids, highestmodseq = highestmodseq + 1,
-           messages = messages + d.messages, unseen = unseen + d.unseen, octets = octets + d.octets
+           messages = mailbox.messages + d.messages, unseen = mailbox.unseen + d.unseen,
+           octets = mailbox.octets + d.octets
       FROM unnest(CAST(:ids AS bigint[]), CAST(:uids AS bigint[]), CAST(:messages AS bigint[]),
                   CAST(:unseen AS bigint[]), CAST(:octets AS bigint[]))
            AS d(id, uids, messages, unseen, octets)

@@ -20,12 +20,13 @@ from prometheus_client import Counter
 
 from libs.common.queue import frame as framing
 from libs.common.queue.frame import FramedJob, FrameError
-from libs.common.queue.protocol import JOB_QUEUES_ONE_BY_ONE, Lease, QueueError
+from libs.common.queue.protocol import Lease, QueueError
 from libs.common.queue.rabbitmq_held import HeldFrame, RabbitLease, State
-from libs.common.queue.rabbitmq_link import Link, TopologyError, lost
+from libs.common.queue.rabbitmq_link import Link, lost
 from libs.common.queue.rabbitmq_publisher import PUBLISH_SECONDS, Publisher
+from libs.common.queue.rabbitmq_subscription import Subscription
 from libs.common.queue.ready import Ready
-from libs.common.queue.topology import declare, later, suspects
+from libs.common.queue.topology import later, suspects
 from libs.common.runtime.log import get_logger
 
 log = get_logger(__name__)
@@ -34,12 +35,9 @@ _SPLIT = Counter("holub_queue_split_frames_total", "Frames of a dead holder.", [
 
 STRAGGLER_SECONDS = 60.0
 _TEND_SECONDS = 1.0
-_PAUSES = (0.1, 0.5, 1.0, 2.0)
+_AGAIN_SECONDS = 2.0
 _FORGET_SECONDS = 600.0
 _REMEMBERED = 4096
-_LEAST_FRAMES = 4
-_FIRST_GUESS = framing.MAX_JOBS / 2
-_AVERAGED = 16
 
 
 class RabbitConsumer:
@@ -47,35 +45,20 @@ class RabbitConsumer:
 
     def __init__(self, link: Link, publisher: Publisher, queue: str, prefetch: int) -> None:
         self.queue = queue
-        self._link = link
         self._publisher = publisher
-        self._prefetch = prefetch
         self._ready: Ready[RabbitLease] = Ready(prefetch)
         self._held: dict[str, HeldFrame] = {}
         # Acks may be lost with their connection: these frames are done, should they come again.
         self._done: OrderedDict[str, None] = OrderedDict()
-        self._jobs_per_frame: float | None = None
-        self._channel: AbstractChannel | None = None
-        self._tags: dict[str, str] = {}
-        self._frames_ahead = 0
-        self._declare = False
-        self._gone = asyncio.Event()
         self._splitting: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tending: asyncio.Task[None] | None = None
+        self._subscription = Subscription(link, queue, prefetch, self._arrived, self._detached)
 
     async def start(self) -> None:
         """Subscribe; `QueueError` only for what will not heal by itself."""
-        try:
-            await self._subscribe()
-        except TopologyError:
-            raise
-        except BaseException as error:
-            if not isinstance(error, QueueError) and not lost(error):
-                raise
-            log.warning("cannot consume yet", queue=self.queue, error=str(error))
-            self._gone.set()
-        self._tasks = [asyncio.create_task(self._stay()), asyncio.create_task(self._tend())]
+        await self._subscription.start()
+        self._tending = asyncio.create_task(self._tend())
 
     @property
     def closed(self) -> bool:
@@ -90,7 +73,7 @@ class RabbitConsumer:
     @property
     def jobs_per_frame(self) -> float:
         """The average of late; 1 when none came yet."""
-        return self._jobs_per_frame or 1.0
+        return self._subscription.jobs_per_frame
 
     @property
     def oldest(self) -> float | None:
@@ -105,88 +88,16 @@ class RabbitConsumer:
             default=None,
         )
 
-    # Staying subscribed.
-
-    async def _stay(self) -> None:
-        failures = 0
-        while True:
-            await self._gone.wait()
-            self._gone.clear()
-            await self._detach()
-            try:
-                await self._subscribe()
-                failures = 0
-                log.info("consuming again", queue=self.queue)
-            except BaseException as error:
-                if not isinstance(error, Exception) and not lost(error):
-                    raise
-                log.warning("cannot consume", queue=self.queue, error=repr(error))
-                self._gone.set()
-                await asyncio.sleep(_PAUSES[min(failures, len(_PAUSES) - 1)])
-                failures += 1
-
-    async def _subscribe(self) -> None:
-        connection = await self._link.connection()
-        async with asyncio.timeout(PUBLISH_SECONDS):
-            channel = await connection.channel(publisher_confirms=False)
-            self._channel = channel
-            # The queue may have been deleted since the connection was made.
-            if self._declare:
-                await declare(connection)
-            channel.on_consumer_cancel_callbacks.add(lambda _: self._lose(channel))
-            channel.closing.add_done_callback(lambda _: self._lose(channel))
-            await self._consume_suspects(channel)
-            await self._consume(channel)
-        self._declare = False
-
-    async def _consume(self, channel: AbstractChannel) -> None:
-        self._frames_ahead = self._wanted_frames()
-        await channel.basic_qos(prefetch_count=self._frames_ahead)
-        answer = await channel.basic_consume(self.queue, self._arrived)
-        self._tags[self.queue] = str(answer.consumer_tag)
-
-    async def _consume_suspects(self, channel: AbstractChannel) -> None:
-        """One at a time: what is only waiting here when we die would be counted too."""
-        await channel.basic_qos(prefetch_count=1)
-        answer = await channel.basic_consume(suspects(self.queue), self._arrived)
-        self._tags[suspects(self.queue)] = str(answer.consumer_tag)
-
-    def _lose(self, channel: AbstractChannel) -> None:
-        """The broker ended the subscription: a deleted queue, a fail-over, a lost connection."""
-        if self._channel is channel and not self._closed:
-            self._declare = True
-            self._gone.set()
-
-    async def _detach(self) -> None:
+    def _detached(self) -> None:
         """What waits here is given to somebody else now, or to us again."""
-        channel, self._channel = self._channel, None
         self._ready.clear()
         for held in self._held.values():
             held.detach()
-        if channel is not None and not channel.is_closed:
-            await _close(channel)
-
-    def _wanted_frames(self) -> int:
-        """Prefetch counts jobs, the broker counts frames."""
-        if self.queue in JOB_QUEUES_ONE_BY_ONE:
-            return self._prefetch
-        average = self._jobs_per_frame or _FIRST_GUESS
-        return max(_LEAST_FRAMES, min(self._prefetch, round(self._prefetch / average)))
-
-    async def _adapt(self) -> None:
-        """Subscribe with another prefetch when frames have become much fuller or emptier."""
-        channel, wanted = self._channel, self._wanted_frames()
-        if channel is None or self._closed or 0.5 < wanted / max(1, self._frames_ahead) < 2:
-            return
-        await channel.basic_cancel(self._tags[self.queue], timeout=PUBLISH_SECONDS)
-        await self._consume(channel)
 
     # Frames that arrive.
 
     async def _arrived(self, message: DeliveredMessage) -> None:
         channel, tag = message.channel, message.delivery_tag or 0
-        if channel is not self._channel:
-            return
         message_id = message.header.properties.message_id or uuid.uuid4().hex
         if held := self._held.get(message_id):
             await self._arrived_again(held, channel, tag)
@@ -222,8 +133,7 @@ class RabbitConsumer:
             task.add_done_callback(self._splitting.discard)
             return
         if not jobs[0].suspect:
-            average = self._jobs_per_frame or len(jobs)
-            self._jobs_per_frame = average + (len(jobs) - average) / _AVERAGED
+            self._subscription.seen(len(jobs))
         held = HeldFrame(message_id, channel, tag)
         held.hold([RabbitLease(self, held, job) for job in jobs])
         self._held[message_id] = held
@@ -244,7 +154,7 @@ class RabbitConsumer:
                 await self._publisher.put(suspects(self.queue), singles, alone=True)
             except QueueError as error:
                 log.warning("frame is not split yet", queue=self.queue, error=str(error))
-                await asyncio.sleep(_PAUSES[-1])
+                await asyncio.sleep(_AGAIN_SECONDS)
             else:
                 await _ack(channel, tag)
                 return
@@ -295,7 +205,7 @@ class RabbitConsumer:
             try:
                 await self._free_stragglers()
                 self._forget()
-                await self._adapt()
+                await self._subscription.adapt()
             except BaseException as error:
                 if not isinstance(error, Exception) and not lost(error):
                     raise
@@ -355,24 +265,19 @@ class RabbitConsumer:
         self._ready.close()
         if self._splitting:
             await asyncio.wait(self._splitting, timeout=PUBLISH_SECONDS)
-        for task in (*self._tasks, *self._splitting):
+        tasks = [*self._splitting, *([self._tending] if self._tending else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, *self._splitting, return_exceptions=True)
-        channel = self._channel
-        if channel is None or channel.is_closed:
-            return
+        await asyncio.gather(*tasks, return_exceptions=True)
         try:
-            # What arrives before the answer is held, and given back with the rest.
-            for tag in self._tags.values():
-                await channel.basic_cancel(tag, timeout=PUBLISH_SECONDS)
-            await self._give_back()
+            if await self._subscription.end():
+                await self._give_back()
         except BaseException as error:
             # The broker gives them to somebody else when the channel ends, as suspects.
             if not isinstance(error, QueueError) and not lost(error):
                 raise
             log.warning("cannot give back", queue=self.queue, error=str(error))
-        self._channel = None
-        await _close(channel)
+        await self._subscription.close()
 
     async def _give_back(self) -> None:
         left = [
@@ -395,14 +300,5 @@ async def _ack(channel: AbstractChannel, tag: int) -> None:
         await channel.basic_ack(tag, wait=False)
     except BaseException as error:
         # The frame comes again, and is recognised.
-        if not lost(error):
-            raise
-
-
-async def _close(channel: AbstractChannel) -> None:
-    try:
-        async with asyncio.timeout(PUBLISH_SECONDS):
-            await channel.close()
-    except BaseException as error:
         if not lost(error):
             raise

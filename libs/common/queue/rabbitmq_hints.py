@@ -17,7 +17,7 @@ from pamqp.commands import Basic
 
 from libs.common.queue.local import Exchange
 from libs.common.queue.protocol import QueueError
-from libs.common.queue.rabbitmq_link import CONNECT_SECONDS, Link, lost
+from libs.common.queue.rabbitmq_link import Link, lost
 from libs.common.queue.topology import BROADCAST
 from libs.common.runtime.log import get_logger
 
@@ -25,6 +25,7 @@ log = get_logger(__name__)
 _REPLIES = "\0replies"
 _AGAIN_SECONDS = 1.0
 _SEND_SECONDS = 1.0
+_READY_SECONDS = 5.0
 _MOST_WAITING = 10_000
 _TRANSIENT = 1
 
@@ -114,7 +115,7 @@ class Hints:
         """Wait, within a bound, until replies can reach us."""
         self._start()
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(_READY_SECONDS):
                 await self._bound.wait()
         except TimeoutError:
             log.warning("replies cannot reach this process yet")

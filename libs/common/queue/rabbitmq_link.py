@@ -19,7 +19,9 @@ from libs.common.queue.topology import declare
 if TYPE_CHECKING:
     from aiormq.abc import AbstractConnection
 
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS = 15.0
+"""A broker that has just started, or is busy, may take long to let us in and to declare."""
+_CLOSE_SECONDS = 5.0
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 2.0
 _HEARTBEAT_SECONDS = 15
@@ -54,7 +56,9 @@ class Link:
         self._url = URL(url).update_query(heartbeat=_HEARTBEAT_SECONDS, name=f"holub {purpose}")
         self._transport = _Transport(TLSTransportFactory if tls else TCPTransportFactory)
         self._connection: AbstractConnection | None = None
-        self._connecting = asyncio.Lock()
+        self._attempt: asyncio.Task[AbstractConnection] | None = None
+        self._checked = False
+        self._declaring = asyncio.Lock()
         self._again_at = 0.0
         self._pause = _FIRST_PAUSE
         self._why = ""
@@ -67,27 +71,29 @@ class Link:
         return self._connection is not None and self._connection.is_opened
 
     async def connection(self) -> AbstractConnection:
-        """The connection, made now if need be, its topology checked; `QueueError` at once while
-        the broker is known to be away."""
+        """The connection, made now if need be; `QueueError` at once while the broker is known to
+        be away.
+
+        Who gives up waiting does not end the attempt, which others wait for too.
+        """
         if self._connection is not None and self._connection.is_opened:
             return self._connection
-        async with self._connecting:
-            if self._connection is not None and self._connection.is_opened:
-                return self._connection
-            if self._closed:
-                raise QueueError("the queue is closed")
-            now = asyncio.get_running_loop().time()
-            if now < self._again_at:
+        if self._closed:
+            raise QueueError("the queue is closed")
+        if self._attempt is None or self._attempt.done():
+            if asyncio.get_running_loop().time() < self._again_at:
                 raise QueueError(f"the broker is away: {self._why}")
-            self._connection = await self._connect()
-            return self._connection
+            self._attempt = asyncio.create_task(self._connect())
+            self._attempt.add_done_callback(_look_at)
+        return await asyncio.shield(self._attempt)
 
     async def _connect(self) -> AbstractConnection:
         connection: AbstractConnection | None = None
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 connection = await aiormq.connect(self._url, transport_factory=self._transport)
-                await declare(connection)
+                if not self._checked:
+                    await declare(connection)
         except BaseException as error:
             if connection is not None:
                 self._drop(connection)
@@ -97,7 +103,9 @@ class Link:
             if isinstance(error, QueueError):
                 raise TopologyError(str(error)) from error
             raise QueueError(f"the broker is away: {self._why}") from error
+        self._checked = True
         self._pause = _FIRST_PAUSE
+        self._connection = connection
         return connection
 
     def _fail(self, error: BaseException) -> None:
@@ -131,22 +139,31 @@ class Link:
 
     async def redeclare(self, connection: AbstractConnection) -> None:
         """Somebody deleted a queue: declare everything again."""
-        async with self._connecting, asyncio.timeout(CONNECT_SECONDS):
+        async with self._declaring, asyncio.timeout(CONNECT_SECONDS):
             await declare(connection)
 
     async def close(self) -> None:
         """Disconnect for good."""
         self._closed = True
+        if self._attempt is not None and not self._attempt.done():
+            self._attempt.cancel()
+            await asyncio.wait({self._attempt})
         if self._connection is not None:
             self._drop(self._connection)
         if self._closing:
-            await asyncio.wait(self._closing, timeout=CONNECT_SECONDS)
+            await asyncio.wait(self._closing, timeout=_CLOSE_SECONDS)
 
 
 async def _close(connection: AbstractConnection) -> None:
     with contextlib.suppress(*FAULTS):
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with asyncio.timeout(_CLOSE_SECONDS):
             await connection.close(ConnectionError("closed by us"))
+
+
+def _look_at(attempt: asyncio.Task[AbstractConnection]) -> None:
+    """Nobody may be left to hear of its failure."""
+    if not attempt.cancelled():
+        attempt.exception()
 
 
 def _from_library(error: BaseException) -> bool:

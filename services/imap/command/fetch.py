@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from libs.common.blobstore.protocol import BlobError
@@ -56,8 +57,7 @@ async def _fetch(session: Session, parser: Parser, *, uid: bool) -> Done:
     if seen:
         items = (*items, *(name for name in _told_with_seen(session) if name not in items))
     if all(item in _FROM_ENTRY for item in items):
-        for number in uids:
-            await _respond(session, items, view.entries[number], None)
+        await _respond_from_view(session, items, uids)
         return Done("fetched")
     for start in range(0, len(uids), _BATCH):
         part = uids[start : start + _BATCH]
@@ -84,6 +84,27 @@ async def _mark_seen(
         )
         view.entries.update({entry.uid: entry for entry in entries})
     return unseen
+
+
+async def _respond_from_view(
+    session: Session, items: Sequence[FetchItem], uids: Sequence[int]
+) -> None:
+    """Flags and sizes of a whole mailbox, many messages to a write."""
+    view, names = session.selected(), [item for item in items if isinstance(item, str)]
+    for start in range(0, len(uids), _BATCH):
+        lines = []
+        for uid in uids[start : start + _BATCH]:
+            entry = view.entries[uid]
+            inner = b" ".join([_simple(name, entry, None) for name in names])
+            lines.append(b"* %d FETCH (%b)\r\n" % (view.number(uid), inner))
+        session.stream.add(b"".join(lines))
+        if session.stream.full:
+            await session.stream.flush()
+
+
+@lru_cache(maxsize=4096)
+def _flags(flags: int, keywords: str) -> bytes:
+    return b"FLAGS " + write.flag_list(to_names(flags, keywords))
 
 
 class Response:
@@ -155,7 +176,7 @@ def _simple(item: str, entry: Entry, stored: Stored | None) -> bytes:
         case "UID":
             return b"UID %d" % entry.uid
         case "FLAGS":
-            return b"FLAGS " + write.flag_list(to_names(entry.flags, entry.keywords))
+            return _flags(entry.flags, entry.keywords)
         case "INTERNALDATE":
             return f'INTERNALDATE "{format_internaldate(entry.internaldate).strip()}"'.encode()
         case "RFC822.SIZE":

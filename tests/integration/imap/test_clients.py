@@ -332,7 +332,7 @@ async def test_imapclient_appends_many_at_once(gateway: Running) -> None:
 
     answer, found = await in_thread(work)
 
-    assert b" 1:20]" in answer
+    assert b" 1:20]" in answer[1][0]
     assert found == [message(n) for n in range(20)]
 
 
