@@ -16,6 +16,7 @@ from libs.common.db.schema import outbox
 from libs.common.queue.protocol import Queue, QueueError
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
+from libs.common.trace import park
 
 log = get_logger(__name__)
 _PUMPED = Counter("holub_storage_outbox_total", "Jobs moved from the outbox to a queue.", ["queue"])
@@ -42,10 +43,11 @@ async def pump_once(database: Database, queue: Queue) -> int:
 
 
 async def pump(database: Database, queue: Queue, every: float) -> None:
-    """Move jobs for ever; waits while a backend is away."""
+    """Move jobs for ever, and what the broker itself gave up into rows; waits for backends."""
     while True:
         try:
             moved = await pump_once(database, queue)
+            await queue.drain_parked(lambda name, lease, why: park(database, name, lease, why))
         except (DatabaseUnavailable, QueueError) as error:
             log.warning("outbox waits", error=str(error))
             moved = 0

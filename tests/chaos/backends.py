@@ -13,6 +13,7 @@ from tests.chaos.evidence import PostgresRows, Rows, SqliteRows
 from tests.servers.clamd import Clamd
 from tests.servers.postgres import Postgres
 from tests.servers.rabbitmq import RabbitMQ
+from tests.servers.seaweedfs import SeaweedFS
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Servers:
     rabbitmq: RabbitMQ
     postgres: Postgres
     clamd: Clamd
+    seaweedfs: SeaweedFS | None = None
+    """Only where a round keeps its blobs in S3."""
 
 
 class Backends(Protocol):
@@ -38,14 +41,16 @@ class Backends(Protocol):
 
 
 class RealBackends:
-    """A fresh database and vhost of the servers; segments in files."""
+    """A fresh database and vhost of the servers; segments in files, or in a fresh bucket."""
 
-    def __init__(self, servers: Servers, folder: Path) -> None:
+    def __init__(self, servers: Servers, folder: Path, *, s3: bool = False) -> None:
         self._rabbitmq = servers.rabbitmq
         self.vhost = servers.rabbitmq.new_vhost()
         self.database_url = servers.postgres.url(servers.postgres.new_database())
         self.queue_url = servers.rabbitmq.url(self.vhost)
         self.blob_url = f"file:{folder / 'blobs'}"
+        if s3 and servers.seaweedfs:
+            self.blob_url = servers.seaweedfs.url(servers.seaweedfs.new_bucket())
         self.rows: Rows = PostgresRows(self.database_url)
 
     async def queue_lengths(self) -> dict[str, int]:
@@ -72,22 +77,27 @@ class EmbeddedBackends:
 
 
 @contextmanager
-def servers(folder: Path) -> Iterator[Servers]:
+def servers(folder: Path, *, s3: bool = False) -> Iterator[Servers]:
     """Start the servers; PostgreSQL with fsync, for it will be killed."""
-    for name in ("rabbitmq", "postgres", "clamd"):
+    for name in ("rabbitmq", "postgres", "clamd", "seaweedfs"):
         (folder / name).mkdir()
     made = Servers(
         RabbitMQ(folder / "rabbitmq"),
         Postgres(folder / "postgres", fsync=True),
         Clamd(folder / "clamd"),
+        SeaweedFS(folder / "seaweedfs") if s3 else None,
     )
     try:
         made.rabbitmq.launch()
         made.postgres.start()
         made.clamd.start()
+        if made.seaweedfs:
+            made.seaweedfs.start()
         made.rabbitmq.wait()
         yield made
     finally:
+        if made.seaweedfs:
+            made.seaweedfs.stop()
         made.clamd.stop()
         made.postgres.stop()
         made.rabbitmq.stop()

@@ -8,18 +8,19 @@ from pathlib import Path
 _CALL = re.compile(r"""failpoint(?:_sync)?\(\s*["']([a-z0-9_.]+)["']""")
 
 
-def discover(root: Path, *, embedded: bool = True) -> list[str]:
+def discover(root: Path, *, embedded: bool = True, s3: bool = True) -> list[str]:
     """The names of all failpoints in services/ and libs/, sorted.
 
-    Those in SQLite's backends are passed by an embedded platform only.
+    Those in SQLite's backends are passed by an `embedded` platform only, and those in the S3
+    store by one that keeps its blobs there.
     """
     names: set[str] = set()
     for folder in ("services", "libs"):
         for path in (root / folder).rglob("*.py"):
             # The one file that defines them names one in its documentation.
-            if path.name == "failpoint.py" or (not embedded and "sqlite" in path.name):
-                continue
-            names.update(_CALL.findall(path.read_text()))
+            other = ("sqlite" in path.name and not embedded) or (path.stem == "s3" and not s3)
+            if path.name != "failpoint.py" and not other:
+                names.update(_CALL.findall(path.read_text()))
     return sorted(names)
 
 

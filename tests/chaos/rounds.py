@@ -20,6 +20,10 @@ class Round:
     environment: Mapping[str, str] = field(default_factory=dict)
     embedded: bool = False
     """All roles in one process on SQLite and files."""
+    s3: bool = False
+    """Blobs are in S3; the other rounds keep them in files."""
+    only_long: bool = False
+    """Not a part of the short form."""
     power: bool = False
     """Ends with a loss of power under load."""
 
@@ -56,7 +60,7 @@ async def _embedded(nemesis: Nemesis, short: bool) -> None:
         # The roles' own failpoints have their turn in the other rounds.
         mine = [name for name in nemesis.pending if name.startswith(("queue.", "blobstore."))]
         others = [name for name in nemesis.pending if name not in mine]
-        nemesis.pending = mine + nemesis.rng.sample(others, 3)
+        nemesis.pending = mine + nemesis.rng.sample(others, 2)
     await nemesis.crash_at_each(3 if short else 10)
     await nemesis.late_verdicts(4)
     await nemesis.random_kills(2 if short else 60)
@@ -86,6 +90,7 @@ ROUNDS = (
         _SWEEP,
     ),
     Round("embedded", "one process on SQLite and files", _embedded, _SWEEP, embedded=True),
+    Round("s3", "the blobs are in S3", _queue, _SWEEP, s3=True, only_long=True),
     Round("power", "the power goes off: what was not synced is gone", _power, _SWEEP, power=True),
 )
 

@@ -81,7 +81,9 @@ class Play:
         self._options = options
         self._folder = folder
         self._began = time.monotonic()
-        self._backends = EmbeddedBackends(folder) if which.embedded else RealBackends(made, folder)
+        self._backends = (
+            EmbeddedBackends(folder) if which.embedded else RealBackends(made, folder, s3=which.s3)
+        )
         accounts = tuple(f"person{n}@{DOMAIN}" for n in range(1, options.accounts + 1))
         run = f"{which.name}{options.seed}"
         self._plan = Plan(run, options.seed, accounts, SENDER, OUTSIDE, Mix())
@@ -143,7 +145,7 @@ class Play:
             self._servers,
             self._backends.vhost,
             self.tell,
-            discover(ROOT, embedded=self._round.embedded),
+            discover(ROOT, embedded=self._round.embedded, s3=self._round.s3),
         )
 
     async def _under_load(self, platform: Platform, nemesis: Nemesis, ledger: Ledger) -> None:
@@ -262,7 +264,7 @@ def fsck(environment: Mapping[str, str]) -> list[str]:
 def play(rounds: Sequence[Round], options: Options, folder: Path) -> list[Result]:
     """Play rounds on one set of servers, print each verdict."""
     results = []
-    with servers(folder) as made:
+    with servers(folder, s3=any(which.s3 for which in rounds)) as made:
         for which in rounds:
             place = folder / f"{which.name}-{options.bug or 'honest'}"
             place.mkdir()
@@ -273,20 +275,24 @@ def play(rounds: Sequence[Round], options: Options, folder: Path) -> list[Result
     return results
 
 
-def coverage(results: Sequence[Result]) -> Check:
+def coverage(results: Sequence[Result], *, s3: bool) -> Check:
     """X1: a process was killed at each failpoint."""
     fired = {name for result in results for name in result.fired}
-    names = [name for name in discover(ROOT) if name.split(".")[0] in _MUST_CRASH]
+    names = [name for name in discover(ROOT, s3=s3) if name.split(".")[0] in _MUST_CRASH]
     missing = [f"{name} never killed anything" for name in names if name not in fired]
     return Check("X1", "a crash at every failpoint", len(names), missing)
 
 
 def run(options: Options, *, keep: bool = False, only: str = "") -> bool:
     """All rounds without a bug; True when no check is violated."""
-    rounds = [item for item in ROUNDS if only in ("", item.name)]
+    rounds = [
+        item
+        for item in ROUNDS
+        if only == item.name or (not only and not (item.only_long and options.short))
+    ]
     with _workshop(keep) as folder:
         results = play(rounds, options, folder)
-    crashes = coverage(results)
+    crashes = coverage(results, s3=any(item.s3 for item in rounds))
     if not only:
         print(table([crashes]))
     bad = sum(result.bad for result in results) + (0 if only else len(crashes.violations))

@@ -12,8 +12,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from aiormq.exceptions import ChannelNotFoundEntity
-
 from libs.common.queue.frame import FramedJob
 from libs.common.queue.protocol import QUEUES, Depth, Lease, QueueError
 from libs.common.queue.rabbitmq_consumer import RabbitConsumer
@@ -21,7 +19,7 @@ from libs.common.queue.rabbitmq_hints import Hints
 from libs.common.queue.rabbitmq_link import Link, lost
 from libs.common.queue.rabbitmq_parked import drain
 from libs.common.queue.rabbitmq_publisher import PUBLISH_SECONDS, Publisher
-from libs.common.queue.topology import queues_of
+from libs.common.queue.topology import queues_of, ready
 
 
 class RabbitQueue:
@@ -78,20 +76,12 @@ class RabbitQueue:
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 connection = await self._publishing.connection()
-                channel = await connection.channel(publisher_confirms=False)
-                counts = [
-                    int((await channel.queue_declare(name, passive=True)).message_count or 0)
-                    for name in queues_of(queue)
-                ]
-                await channel.close()
-        except ChannelNotFoundEntity as error:
-            await self._publishing.redeclare(connection)
-            raise QueueError(f"queue {queue} was gone") from error
+                first, *others = [await ready(connection, name) for name in queues_of(queue)]
         except BaseException as error:
             if isinstance(error, QueueError) or not lost(error):
                 raise
             raise QueueError(f"cannot look at {queue}: {error!r}") from error
-        return counts[0], sum(counts[1:])
+        return first, sum(others)
 
     async def drain_parked(self, park: Callable[[str, Lease, str], Awaitable[None]]) -> int:
         """What the broker dead-lettered, job by job; an unreadable frame as one job."""

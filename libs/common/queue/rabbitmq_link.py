@@ -137,10 +137,10 @@ class Link:
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def redeclare(self, connection: AbstractConnection) -> None:
-        """Somebody deleted a queue: declare everything again."""
+    async def redeclare(self, connection: AbstractConnection, queue: str) -> None:
+        """This queue is not there: declare it, and everything else that should be."""
         async with self._declaring, asyncio.timeout(CONNECT_SECONDS):
-            await declare(connection)
+            await declare(connection, queue)
 
     async def close(self) -> None:
         """Disconnect for good."""

@@ -200,8 +200,8 @@ class Publisher:
                 body, routing_key=queue, properties=properties, mandatory=True
             )
         except PublishError as error:
-            log.warning("queue is gone, declaring it again", queue=queue, error=str(error))
-            await self._redeclare(connection)
+            log.info("declaring a queue", queue=queue, error=str(error))
+            await self._redeclare(connection, queue)
             return False
         except DeliveryError as error:
             raise QueueError(f"{queue}: the broker refused a job: {error}") from error
@@ -214,9 +214,9 @@ class Publisher:
         await failpoint("queue.after_publish")
         return True
 
-    async def _redeclare(self, connection: AbstractConnection) -> None:
+    async def _redeclare(self, connection: AbstractConnection, queue: str) -> None:
         try:
-            await self.link.redeclare(connection)
+            await self.link.redeclare(connection, queue)
         except TopologyError:
             raise
         except BaseException as error:

@@ -2,7 +2,8 @@
 
 For each queue of work NAME there is the queue `NAME`; `NAME.suspects` for single jobs whose
 holder died, of which a process never holds more than one, so that their count is theirs; and one
-`NAME.later.SECONDS` for each step of delay, whose jobs go back to NAME when they have waited.
+`NAME.later.SECONDS` for each step of delay (made when it is needed first), whose jobs go back to
+NAME when they have waited.
 What the broker itself gives up (a frame that nobody can read, or that came too often) goes to
 `parked`.
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiormq.abc import AbstractChannel, AbstractConnection
-from aiormq.exceptions import ChannelPreconditionFailed
+from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from libs.common.queue.protocol import QUEUES, QueueError
 
@@ -26,6 +27,7 @@ PARKED = "parked"
 BROADCAST = "holub.broadcast"
 DELAYS = (1, 5, 30, 60, 120, 300)
 """Steps of delay in seconds; what is due later than the last belongs in the database."""
+_LATER = "later."
 _DELIVERY_LIMIT = 50
 # RabbitMQ 4 drops what came 20 times unless told otherwise; nothing may drop from `parked`.
 _NO_LIMIT = 1_000_000_000
@@ -41,7 +43,7 @@ _SAFE: dict[str, Any] = {
 def later(queue: str, delay: float) -> str:
     """The queue for jobs of `queue` that are due in `delay` seconds: the next step up."""
     step = next((step for step in DELAYS if step >= delay), DELAYS[-1])
-    return f"{queue}.later.{step}"
+    return f"{queue}.{_LATER}{step}"
 
 
 def suspects(queue: str) -> str:
@@ -54,36 +56,30 @@ def queues_of(queue: str) -> list[str]:
     return [queue, suspects(queue), *(later(queue, step) for step in DELAYS)]
 
 
-def _arguments(queue: str) -> dict[str, dict[str, Any]]:
-    parking = {
-        **_SAFE,
-        "x-dead-letter-routing-key": PARKED,
-        "x-delivery-limit": _DELIVERY_LIMIT,
-    }
-    waiting = {
-        later(queue, step): {
-            **_SAFE,
-            "x-dead-letter-routing-key": queue,
-            "x-message-ttl": step * 1000,
-        }
-        for step in DELAYS
-    }
-    return {queue: parking, suspects(queue): parking, **waiting}
+def arguments(name: str) -> dict[str, Any]:
+    """What the queue of this name is declared with."""
+    if name == PARKED:
+        return {"x-queue-type": "quorum", "x-delivery-limit": _NO_LIMIT}
+    queue, _, rest = name.partition(".")
+    if rest.startswith(_LATER):
+        seconds = int(rest.removeprefix(_LATER))
+        waiting = {"x-dead-letter-routing-key": queue, "x-message-ttl": seconds * 1000}
+        return {**_SAFE, **waiting}
+    parking = {"x-dead-letter-routing-key": PARKED, "x-delivery-limit": _DELIVERY_LIMIT}
+    return {**_SAFE, **parking}
 
 
-def topology() -> dict[str, dict[str, Any]]:
-    """Every queue with its arguments."""
-    queues = {PARKED: {"x-queue-type": "quorum", "x-delivery-limit": _NO_LIMIT}}
-    for queue in QUEUES:
-        queues |= _arguments(queue)
-    return queues
+async def declare(connection: AbstractConnection, also: str | None = None) -> None:
+    """Declare everything, or check what is there; `QueueError` when it is not as it must be.
 
-
-async def declare(connection: AbstractConnection) -> None:
-    """Declare everything, or check what is there; `QueueError` when it is not as it must be."""
+    Queues for delays are declared when they are needed first (`also`).
+    """
+    names = [PARKED, *QUEUES, *map(suspects, QUEUES)]
+    if also is not None and also not in names:
+        names.append(also)
     channel = await connection.channel(publisher_confirms=False)
-    for queue, arguments in topology().items():
-        await _declare_queue(channel, queue, arguments)
+    for name in names:
+        await _declare_queue(channel, name, arguments(name))
     await channel.exchange_declare(BROADCAST, exchange_type="topic", durable=True)
     await channel.close()
 
@@ -96,3 +92,14 @@ async def _declare_queue(channel: AbstractChannel, queue: str, arguments: dict[s
             f"queue {queue!r} exists with other arguments, under which jobs can be lost: {error};"
             " drain it, delete it, and start again"
         ) from error
+
+
+async def ready(connection: AbstractConnection, queue: str) -> int:
+    """How many messages wait in a queue; 0 when it does not exist."""
+    channel = await connection.channel(publisher_confirms=False)
+    try:
+        answer = await channel.queue_declare(queue, passive=True)
+    except ChannelNotFoundEntity:
+        return 0
+    await channel.close()
+    return int(answer.message_count or 0)

@@ -6,7 +6,7 @@ import binascii
 import quopri
 
 from libs.protocols.message.charset import decode_text
-from libs.protocols.message.header import parse_header
+from libs.protocols.message.header import parse_header, unfold
 from libs.protocols.message.mime import Part, scan
 from libs.protocols.message.words import decode_base64, decode_words
 
@@ -18,7 +18,7 @@ def header_contains(content: bytes, name: str, text: str) -> bool:
     """
     wanted, folded = name.encode("ascii", "replace").lower(), text.casefold()
     return any(
-        folded in decode_words(field.value).casefold()
+        folded in decode_words(unfold(field.value)).casefold()
         for field in parse_header(content).fields
         if field.name.lower() == wanted
     )
@@ -30,7 +30,7 @@ def contains(content: bytes, text: str, *, body_only: bool) -> bool:
     structure = scan(content)
     if not body_only:
         start = content[: structure.root.body_start]
-        if folded in decode_words(start).casefold():
+        if folded in decode_words(unfold(start)).casefold():
             return True
     return any(folded in part.casefold() for part in _texts(content, structure.root))
 
