@@ -22,7 +22,7 @@ class Capability:
 
     name: str
     test: str
-    """tests/integration/clients/test_imap.py::NAME"""
+    """tests/integration/imap/test_clients.py::NAME"""
     when: Callable[[Situation], bool] = lambda _: True
 
 

@@ -1,4 +1,4 @@
-"""IMAP with clients that we did not write; the CAPABILITY list names these tests."""
+"""IMAP with clients that we did not write, against the platform as one process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from imapclient import IMAPClient
 
-from services.imap.extensions import CAPABILITIES
 from tests.servers.holub import DOMAIN, PASSWORD, Holub
 
 MESSAGE = (
@@ -37,10 +36,6 @@ def client(holub: Holub) -> Iterator[IMAPClient]:
     client.expunge()
     yield client
     client.logout()
-
-
-def test_every_announced_capability_names_a_test_of_this_file() -> None:
-    assert {capability.test for capability in CAPABILITIES} <= set(globals())
 
 
 def test_imaplib_reads_a_message(holub: Holub) -> None:
