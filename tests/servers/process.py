@@ -137,11 +137,9 @@ class ServerProcess:
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the whole group; nothing happens when it has ended."""
-        if self._process is not None:
-            try:
-                os.killpg(self._process.pid, number)
-            except ProcessLookupError:
-                return
+        # Only while it is not reaped does its pid belong to it and to nobody else.
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, number)
 
     def kill(self, number: signal.Signals = signal.SIGKILL, seconds: float = 15) -> None:
         """End it and all its children, by force when it does not end within `seconds`."""
@@ -158,6 +156,8 @@ class ServerProcess:
 
     def _children(self) -> list[psutil.Process]:
         # PostgreSQL's children leave the group, so the group alone does not name them all.
+        if not self.running:
+            return []
         try:
             return psutil.Process(self.pid).children(recursive=True)
         except psutil.NoSuchProcess:
