@@ -83,7 +83,6 @@ class Peak:
     pss: int = 0
     rss: int = 0
     samples: int = 0
-    _stop: threading.Event = field(default_factory=threading.Event)
 
     def sample(self, roots: Mapping[str, int]) -> None:
         """Look once."""

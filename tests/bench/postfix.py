@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.bench.subject import DOMAIN, PASSWORD
@@ -172,9 +171,10 @@ class PostfixDovecot:
             *_output([*dovecot, "mail_fsync", "maildir_copy_with_hardlinks"]),
             "dovecot " + " ".join(_output([find_program("dovecot"), "--version"])),
         ]
-        return [f"{line}" for line in lines] + [
+        return [
+            *lines,
             "Postfix: queue file fsynced before the 250; Dovecot: message file fsynced before"
-            " Postfix removes it"
+            " Postfix removes it",
         ]
 
 
@@ -189,13 +189,3 @@ def _files(maildir: Path) -> int:
 def _output(command: list[str]) -> list[str]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout.strip().splitlines() or [f"{command[0]}: {done.stderr.strip()}"]
-
-
-def installed() -> bool:
-    """Whether the peer can be had here."""
-    try:
-        find_program("postfix"), find_program("dovecot")
-    except ServerUnavailable as error:
-        print(error, file=sys.stderr)
-        return False
-    return os.getuid() == 0
