@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from libs.common.blobstore import open_blobstore
-from libs.common.blobstore.protocol import BlobStore
-from libs.common.db import Database, open_database
+from libs.common.blobstore.protocol import BlobError, BlobStore
+from libs.common.db import Database, DatabaseUnavailable, open_database
 from libs.common.queue import open_queue
-from libs.common.queue.protocol import Queue
+from libs.common.queue.protocol import Queue, QueueError
+from libs.common.queue.worker import Handle, Worker
 from libs.common.runtime.health import Health
 from libs.common.runtime.settings import PlatformSettings
+from libs.common.trace import park
 
 
 @dataclass(slots=True)
@@ -31,6 +33,21 @@ class Platform:
     def ready(self, role: str, ready: bool = True) -> None:
         """A role takes work, or does so no more (/readyz)."""
         self.health.ready(role, ready)
+
+    def worker(
+        self, queue: str, handle: Handle, *, most: int, prefetch: int, concurrency: int = 1
+    ) -> Worker:
+        """The loop over one queue: what cannot be done is parked, an outage is waited for."""
+        return Worker(
+            self.queue,
+            queue,
+            handle,
+            lambda lease, reason: park(self.database, queue, lease, reason),
+            most=most,
+            prefetch=prefetch,
+            concurrency=concurrency,
+            transient=(DatabaseUnavailable, QueueError, BlobError),
+        )
 
     def note(self, role: str, text: str) -> None:
         """A line for the table that a person sees at the start, e.g. a listener."""

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from libs.common.accounts import Directory
-from libs.common.blobstore.protocol import BlobError
-from libs.common.db import DatabaseUnavailable
 from libs.common.jobs import DeliveryJob, decode, encode
-from libs.common.queue.protocol import Lease, QueueError
-from libs.common.queue.worker import Worker
+from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
-from libs.common.trace import Watermark, park
+from libs.common.trace import Watermark
 from services.delivery.plan import known_plans, write_plans
 from services.delivery.route import Plan, route
 from services.delivery.settings import DeliverySettings
@@ -64,15 +61,12 @@ async def run(platform: Platform) -> None:
     """Work until the platform stops, then finish what is in hand."""
     settings: DeliverySettings = DeliverySettings.load()
     delivery = Delivery(platform)
-    worker = Worker(
-        platform.queue,
+    worker = platform.worker(
         QUEUE,
         delivery.handle,
-        lambda lease, reason: park(platform.database, QUEUE, lease, reason),
         most=settings.batch,
         prefetch=settings.batch * settings.concurrency * 2,
         concurrency=settings.concurrency,
-        transient=(DatabaseUnavailable, QueueError, BlobError),
     )
     platform.ready(QUEUE)
     try:

@@ -7,14 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from libs.common.blobstore.protocol import BlobError
-from libs.common.db import DatabaseUnavailable
 from libs.common.jobs import DeliveryJob, FilterJob, VerdictReply, decode, encode
-from libs.common.queue.protocol import Lease, QueueError
-from libs.common.queue.worker import Worker
+from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
-from libs.common.trace import Watermark, park
+from libs.common.trace import Watermark
 from services.filter.budget import OctetBudget
 from services.filter.clamd import ClamdDropped, ClamdUnavailable, ScanFailed, open_clamd
 from services.filter.examine import Examined, Examiner
@@ -136,15 +133,12 @@ async def run(platform: Platform) -> None:
     ) as clamd:
         budget = OctetBudget(settings.memory_octets)
         role = Filter(platform, Examiner(platform.blobs, clamd, settings.unscanned, budget))
-        worker = Worker(
-            platform.queue,
+        worker = platform.worker(
             QUEUE,
             role.handle,
-            lambda lease, reason: park(platform.database, QUEUE, lease, reason),
             most=settings.batch,
             prefetch=settings.batch * settings.concurrency * 2,
             concurrency=settings.concurrency,
-            transient=(DatabaseUnavailable, QueueError, BlobError),
         )
         platform.ready(QUEUE)
         try:

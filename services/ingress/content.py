@@ -21,7 +21,7 @@ LOOP = Reply(554, "5.4.6", "too many Received fields; this message goes in a cir
 
 async def receive_content(session: Session, mail: MailTransaction) -> Reply:
     """The reply to the final dot; whatever is wrong, the content is read to its end first."""
-    spool = SpoolFile(session.server.settings.spool_folder or None)
+    spool, task = SpoolFile(session.server.settings.spool_folder or None), None
     try:
         refusal = await _read(session, spool)
         if refusal:
@@ -43,7 +43,7 @@ async def receive_content(session: Session, mail: MailTransaction) -> Reply:
         session.server.log_fault(mail.mail_id, error)
         raise Refusal(LOCAL_ERROR) from error
     finally:
-        if not session.server.owns(spool):
+        if task is None:  # else the commit still reads from it, and closes it
             spool.close()
 
 

@@ -54,10 +54,6 @@ class Server:
         task.add_done_callback(lambda done: self._commits.pop(done).close())
         return task
 
-    def owns(self, spool: SpoolFile) -> bool:
-        """Is a commit still reading from it?"""
-        return spool in self._commits.values()
-
     def log_message(self, header: RecordHeader, size: int, reply: Reply) -> None:
         """The one line of a message."""
         log.info(

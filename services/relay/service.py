@@ -6,11 +6,6 @@ import asyncio
 import os
 import secrets
 
-from libs.common.blobstore.protocol import BlobError
-from libs.common.db import DatabaseUnavailable
-from libs.common.queue.protocol import QueueError
-from libs.common.queue.worker import Worker
-from libs.common.trace import park
 from services.platform import Platform
 from services.relay.attempt import Attempter
 from services.relay.next_hop import NOT_CONFIGURED, parse_next_hop
@@ -37,14 +32,8 @@ async def run(platform: Platform) -> None:
     attempter = Attempter(platform.blobs, connections, hop, seconds=settings.attempt_seconds)
     owner = f"{settings.hostname}:{os.getpid()}:{secrets.token_hex(4)}"
     relay = Relay(platform.database, platform.blobs, attempter, settings, owner)
-    worker = Worker(
-        platform.queue,
-        QUEUE,
-        relay.handle,
-        lambda lease, reason: park(platform.database, QUEUE, lease, reason),
-        most=settings.at_once,
-        prefetch=2 * settings.at_once,
-        transient=(DatabaseUnavailable, QueueError, BlobError),
+    worker = platform.worker(
+        QUEUE, relay.handle, most=settings.at_once, prefetch=2 * settings.at_once
     )
     aside = [
         asyncio.create_task(relay.poll_for_ever()),

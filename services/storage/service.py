@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from libs.common.blobstore.protocol import BlobError
-from libs.common.db import DatabaseUnavailable, Transaction
+from libs.common.db import Transaction
 from libs.common.jobs import StorageJob, decode
 from libs.common.mailstore import MailStore
-from libs.common.queue.protocol import Lease, QueueError
-from libs.common.queue.worker import Worker
+from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint, seeded_bug
-from libs.common.trace import Watermark, park
+from libs.common.trace import Watermark
 from services.platform import Platform
 from services.storage.commit import commit
 from services.storage.outbox import pump
@@ -53,15 +51,12 @@ async def run(platform: Platform) -> None:
     """Work until the platform stops, then finish what is in hand."""
     settings: StorageSettings = StorageSettings.load()
     storage = Storage(platform)
-    worker = Worker(
-        platform.queue,
+    worker = platform.worker(
         QUEUE,
         storage.handle,
-        lambda lease, reason: park(platform.database, QUEUE, lease, reason),
         most=settings.batch,
         prefetch=settings.batch * settings.concurrency * 2,
         concurrency=settings.concurrency,
-        transient=(DatabaseUnavailable, QueueError, BlobError),
     )
     sweeper = Sweeper(platform.database, platform.queue, platform.blobs, settings)
     aside = [

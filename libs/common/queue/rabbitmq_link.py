@@ -65,11 +65,6 @@ class Link:
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    @property
-    def up(self) -> bool:
-        """Is there a connection now, as far as we know?"""
-        return self._connection is not None and self._connection.is_opened
-
     async def connection(self) -> AbstractConnection:
         """The connection, made now if need be; `QueueError` at once while the broker is known to
         be away.

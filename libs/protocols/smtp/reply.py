@@ -43,6 +43,5 @@ TOO_BIG = Reply(552, "5.3.4", "message is larger than our limit; see SIZE in the
 BARE_LINE_END = Reply(
     550, "5.6.11", "content has a CR or LF that is not part of CRLF; send CRLF (RFC 5321 §2.3.8)"
 )
-LINE_TOO_LONG = Reply(500, "5.5.6", "line too long")
 BAD_SEQUENCE = Reply(503, "5.5.1", "bad sequence of commands")
 SHUTTING_DOWN = Reply(421, "4.3.2", "shutting down for maintenance; please connect again")

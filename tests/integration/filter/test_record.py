@@ -4,32 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 from sqlalchemy import func, select
 
 from libs.common.blobstore.protocol import BlobRef
-from libs.common.db import Database, open_database
-from libs.common.db.migrate import migrate
+from libs.common.db import Database
 from libs.common.db.schema import message, outcome, quarantine, trace
 from libs.common.jobs import Envelope, FilterJob, Recipient, RecordHeader, Verdict, new_mail_id
 from libs.common.mailstore.messages import message_row
 from libs.protocols.message.summary import summarise
 from services.filter.examine import Examined
 from services.filter.record import known, record
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        opened = open_database(f"sqlite:///{tmp_path}/holub.db")
-        await migrate(opened)
-    else:
-        opened = open_database(request.getfixturevalue("postgres_url"))
-    yield opened
-    await opened.close()
 
 
 def examined(job: FilterJob, verdict: Verdict) -> Examined:

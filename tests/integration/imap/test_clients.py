@@ -495,7 +495,7 @@ async def test_mutt_reads_and_saves_in_batch_mode(gateway: Running, tmp_path: Pa
         f'set imap_user="{ALICE}"\nset imap_pass="{password}"\nset folder="{url}"\n'
         "set ssl_starttls=no\nset ssl_force_tls=no\nset confirmappend=no\nset delete=yes\n"
         "set quit=yes\nset sleep_time=0\nset timeout=1\n"
-        "set imap_condstore=yes\nset header_cache=cache\n"
+        f"set imap_condstore=yes\nset header_cache={tmp_path}/cache\n"
         'push "<delete-pattern>~b 2<enter><sync-mailbox><quit>"\n'
     )
     typescript = tmp_path / "screen"

@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
 from sqlalchemy import select, update
 
 from libs.common.blobstore.protocol import BlobRef
-from libs.common.db import Database, open_database
-from libs.common.db.migrate import migrate
+from libs.common.db import Database
 from libs.common.db.schema import deferred, outbox, outcome, quarantine
 from libs.common.jobs import Envelope, Recipient, RecordHeader, RelayJob, new_mail_id
 from services.relay.claim import Unit, claim_due, claim_new, release, renew, still_ours
 from services.relay.settle import Report, Settled, settle
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    if request.param == "sqlite":
-        opened = open_database(f"sqlite:///{tmp_path}/holub.db")
-        await migrate(opened)
-    else:
-        opened = open_database(request.getfixturevalue("postgres_url"))
-    yield opened
-    await opened.close()
 
 
 def relay_job(recipients: int = 1, domain: str = "other.test") -> RelayJob:

@@ -1,0 +1,23 @@
+"""What integration tests share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from libs.common.db import Database, open_database
+from libs.common.db.migrate import migrate
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
+    """A migrated database, once for each dialect."""
+    if request.param == "sqlite":
+        opened = open_database(f"sqlite:///{tmp_path}/holub.db")
+        await migrate(opened)
+    else:
+        opened = open_database(request.getfixturevalue("postgres_url"))
+    yield opened
+    await opened.close()
