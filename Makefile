@@ -15,7 +15,7 @@ help: ## List the targets
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || { echo "holub: the venv module is missing; on Debian: apt-get install python3-venv"; exit 1; }
 	@echo "installing what requirements.lock names ..."
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
