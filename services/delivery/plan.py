@@ -11,7 +11,8 @@ from sqlalchemy import select
 from libs.common.db import Transaction
 from libs.common.db.bulk import in_list
 from libs.common.db.schema import deferred, outcome, plan, quarantine
-from libs.common.jobs import DeliveryJob, encode
+from libs.common.jobs import DeliveryJob, Recipient, StorageJob, encode
+from libs.common.runtime.failpoint import seeded_bug
 from libs.common.trace import TraceRow, write_trace
 from services.delivery.route import Plan, Route
 
@@ -75,6 +76,8 @@ async def _settle(
     held = []
     for job, r in routes:
         mail_id = job.header.mail_id
+        if r.storage and seeded_bug("early_outcome"):
+            rows += [(mail_id, item, "delivered", "not yet") for item in _named(job, r.storage)]
         for recipient, child in r.forwarded:
             rows.append((mail_id, recipient, "forwarded", f"as {child}"))
         for recipient in r.gone:
@@ -108,6 +111,11 @@ async def _settle(
         ],
         ignore=True,
     )
+
+
+def _named(job: DeliveryJob, target: StorageJob) -> list[Recipient]:
+    named = {n for n, _ in target.addresses}
+    return [item for item in job.header.envelope.recipients if item.n in named]
 
 
 def _traces(job: DeliveryJob, r: Route, now: float) -> list[TraceRow]:

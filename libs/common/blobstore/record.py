@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import struct
 import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from libs.common.blobstore.protocol import BlobCorrupt, Record
@@ -66,6 +67,38 @@ def read_lengths(head: bytes) -> Lengths | None:
     if crc != zlib.crc32(head[: PRELUDE - _CRC.size]):
         return None
     return Lengths(header, content)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A whole record that a scan came upon."""
+
+    offset: int
+    lengths: Lengths
+    header: bytes | None
+    """None: the header or its checksum is damaged, but the record's extent is sure."""
+
+    @property
+    def end(self) -> int:
+        """Where the next record begins."""
+        return self.offset + self.lengths.record
+
+
+def scan(read: Callable[[int, int], bytes], size: int) -> Iterator[Found]:
+    """Walk the records of a segment of `size` octets; stop at the first torn one.
+
+    `read(start, length)` gives octets; contents are skipped.  After damage in a prelude
+    nothing is searched for: a message may contain what looks like a record.
+    """
+    at, head = 0, read(0, PRELUDE)
+    while (lengths := read_lengths(head)) and at + lengths.record <= size:
+        # Header, trailer and the next prelude lie side by side: one read for each record.
+        header_at = at + PRELUDE + lengths.content
+        raw = read(header_at, lengths.header + TRAILER + PRELUDE)
+        header, tail = raw[: lengths.header], raw[lengths.header : lengths.header + TRAILER]
+        whole = trailer(head, header, tail[:32]) == tail
+        yield Found(at, lengths, header if whole else None)
+        at, head = at + lengths.record, raw[lengths.header + TRAILER :]
 
 
 def decode(raw: bytes) -> Record:

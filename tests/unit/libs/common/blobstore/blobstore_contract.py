@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+import tracemalloc
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 
 import pytest
 
-from libs.common.blobstore.protocol import BlobError, BlobMissing, BlobRef, BlobStore
+from libs.common.blobstore.protocol import BlobCorrupt, BlobError, BlobMissing, BlobRef, BlobStore
 from libs.common.blobstore.spool import SpoolFile
+
+Rewrite = Callable[[str, Callable[[bytes], bytes]], None]
+"""Replaces a stored segment by what a function makes of it."""
 
 
 class BlobStoreContract:
-    """The suite; each backend runs all of it."""
+    """The suite; each backend runs all of it, and provides `store` and `rewrite`."""
 
     @pytest.mark.parametrize("size", [0, 1, 4096, 300_000, 3_000_000])
     async def test_content_comes_back_byte_for_byte(self, store: BlobStore, size: int) -> None:
@@ -34,6 +40,103 @@ class BlobStoreContract:
         spool.close()
 
         assert (await store.read(ref)).content == content
+
+    async def test_nul_and_every_other_octet_come_back(self, store: BlobStore) -> None:
+        content = bytes(1000) + bytes(range(256)) + b"\r\n.\r\n\n\r\0"
+
+        ref = await store.put(b"\0header\xff", content, key="k")
+
+        record = await store.read(ref)
+        assert (record.header, record.content) == (b"\0header\xff", content)
+
+    async def test_a_large_spool_is_stored_in_flat_memory(self, store: BlobStore) -> None:
+        spool, block = SpoolFile(), os.urandom(1_000_000)
+        for _ in range(30):
+            await spool.write(block)
+        content = await spool.finish()
+
+        tracemalloc.start()
+        try:
+            ref = await store.put(b"{}", content, key="k")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+            spool.close()
+
+        assert peak < 18_000_000  # three parts of 5 MiB, whatever the size
+        assert await store.read_range(ref, 29_000_000, 30_000_000) == block
+        assert (await store.read(ref)).content == block * 30
+
+    async def test_a_spool_of_any_other_kind_is_stored(self, store: BlobStore) -> None:
+        class Blocks:
+            size = 700_000
+
+            async def chunks(self) -> AsyncIterator[bytes]:
+                for number in range(7):
+                    yield bytes([number]) * 100_000
+
+        ref = await store.put(b"{}", Blocks(), key="k")
+
+        assert await store.read_range(ref, 99_999, 100_001) == b"\0\1"
+        assert len((await store.read(ref)).content) == 700_000
+
+    async def test_an_idle_store_commits_at_once(self, store: BlobStore) -> None:
+        await store.put(b"{}", b"first", key="a")
+
+        start = time.monotonic()
+        await store.put(b"{}", b"second", key="b")
+
+        assert time.monotonic() - start < 2
+
+    async def test_the_same_key_twice_gives_two_records(self, store: BlobStore) -> None:
+        one = await store.put(b"{}", b"one", key="k")
+        two = await store.put(b"{}", b"two", key="k")
+
+        assert (await store.read(one)).content == b"one"
+        assert (await store.read(two)).content == b"two"
+
+    async def test_a_flipped_bit_is_found(self, store: BlobStore, rewrite: Rewrite) -> None:
+        ref = await store.put(b"{}", b"x" * 1000, key="k")
+
+        rewrite(ref.segment, lambda raw: raw[:500] + bytes([raw[500] ^ 1]) + raw[501:])
+
+        with pytest.raises(BlobCorrupt):
+            await store.read(ref)
+
+    async def test_a_truncated_record_is_never_served(
+        self, store: BlobStore, rewrite: Rewrite
+    ) -> None:
+        ref = await store.put(b"{}", b"x" * 1000, key="k")
+
+        rewrite(ref.segment, lambda raw: raw[:700])
+
+        with pytest.raises(BlobError):
+            await store.read(ref)
+
+    async def test_an_empty_range_is_empty(self, store: BlobStore) -> None:
+        ref = await store.put(b"{}", b"content", key="k")
+
+        assert await store.read_range(ref, 3, 3) == b""
+        assert await store.read_range(ref, 5, 2) == b""
+
+    async def test_a_put_whose_caller_gave_up_harms_no_other(self, store: BlobStore) -> None:
+        puts = [asyncio.create_task(store.put(b"{}", b"%d" % n, key=str(n))) for n in range(20)]
+        await asyncio.sleep(0)
+        for task in puts[::2]:
+            task.cancel()
+
+        refs = [await task for task in puts[1::2]]
+
+        contents = [(await store.read(ref)).content for ref in refs]
+        assert contents == [b"%d" % n for n in range(1, 20, 2)]
+
+    async def test_puts_under_way_are_finished_by_close(self, store: BlobStore) -> None:
+        puts = [asyncio.create_task(store.put(b"{}", b"x", key=str(n))) for n in range(20)]
+        await asyncio.sleep(0)
+
+        await store.close()
+
+        assert len({await task for task in puts}) == 20
 
     async def test_puts_that_wait_together_share_segments(self, store: BlobStore) -> None:
         contents = [os.urandom(500) for _ in range(100)]
