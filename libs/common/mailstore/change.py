@@ -145,6 +145,12 @@ async def move(
     return [(row.uid, uid) for row, uid in zip(rows, new, strict=True)]
 
 
+async def require_owner(transaction: Transaction, account_id: int, mailbox_id: int) -> None:
+    """Whoever names a mailbox by its id must own it: isolation does not hang on callers (I7)."""
+    if await _owner(transaction, mailbox_id) != account_id:
+        raise MailStoreError("NONEXISTENT", "the mailbox is gone")
+
+
 async def _owner(transaction: Transaction, mailbox_id: int) -> int:
     owner = await transaction.scalar(select(mailbox.c.account_id).where(mailbox.c.id == mailbox_id))
     if owner is None:

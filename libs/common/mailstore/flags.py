@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntFlag
+from enum import IntEnum
 
 
-class Flag(IntFlag):
-    """The system flags that are kept."""
+class Flag(IntEnum):
+    """The system flags that are kept, one bit each.
+
+    Not an IntFlag: that can be iterated over, so asyncpg takes it for an array.
+    """
 
     SEEN = 1
     ANSWERED = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,16 +15,17 @@ from sqlalchemy import select
 from libs.common.blobstore.protocol import BlobRef, BlobStore, Spool
 from libs.common.db import Database, Transaction
 from libs.common.db.bulk import in_list
-from libs.common.db.schema import account, mailbox, mailbox_message, message, vanished
+from libs.common.db.schema import mailbox, mailbox_message, message, vanished
 from libs.common.jobs import Envelope, Origin, RecordHeader, new_mail_id
 from libs.common.jobs.record import encode_header
 from libs.common.mailstore import folders
 from libs.common.mailstore.append import Addition, add, lock_accounts
-from libs.common.mailstore.change import change_flags, expunge, move, sources
+from libs.common.mailstore.change import change_flags, expunge, move, require_owner, sources
 from libs.common.mailstore.mailbox import Entry, Mailbox, MailStoreError, Stored
 from libs.common.mailstore.messages import message_row
+from libs.common.mailstore.quota import check_room
 from libs.common.queue.protocol import Queue
-from libs.protocols.message.summary import summarise
+from libs.protocols.message.summary import Summary, summarise
 
 T = TypeVar("T")
 TOPIC = "mailbox"
@@ -80,6 +82,8 @@ class MailStore:
         self._database = database
         self._blobs = blobs
         self._queue = queue
+        # Large messages are in memory while their summary is made: few at a time.
+        self._large = asyncio.Semaphore(2)
 
     async def mailboxes(self, account_id: int) -> list[Mailbox]:
         """All mailboxes of an account, by name."""
@@ -158,26 +162,20 @@ class MailStore:
         box = await self.mailbox(account_id, name)
         if box is None:
             raise MailStoreError("TRYCREATE", f"there is no mailbox {name!r}")
-        await self._check_quota(account_id, sum(_size(item.content) for item in items), len(items))
+        octets = sum(_size(item.content) for item in items)
+        async with self._database.reading() as transaction:
+            # Asked before anything is stored; what counts is the answer under the lock.
+            await check_room(transaction, account_id, len(items), octets)
         rows = [await self._keep(account_id, item) for item in items]
 
         async def work(transaction: Transaction) -> list[int]:
             await lock_accounts(transaction, [account_id])
+            await check_room(transaction, account_id, len(items), octets)
             await transaction.insert(message, rows)
             return await add(transaction, _additions(account_id, box.id, items, rows))
 
         uids = await self._write(work, lambda _: [box.id])
         return box.uidvalidity, uids
-
-    async def _check_quota(self, account_id: int, octets: int, messages: int) -> None:
-        async with self._database.reading() as transaction:
-            row = await transaction.one_or_none(select(account).where(account.c.id == account_id))
-        if row is None:
-            raise MailStoreError("NONEXISTENT", "the account is gone")
-        if 0 < row.quota_octets < row.used_octets + octets:
-            raise MailStoreError("OVERQUOTA", "the account has no room for this message")
-        if 0 < row.quota_messages < row.used_messages + messages:
-            raise MailStoreError("OVERQUOTA", "the account has no room for another message")
 
     async def _keep(self, account_id: int, item: AppendItem) -> dict[str, object]:
         """Store the content; the row that refers to it."""
@@ -186,12 +184,13 @@ class MailStore:
             new_mail_id(), time.time(), Envelope("", ()), Origin.IMAP, policy=owner
         )
         ref = await self._blobs.put(encode_header(header), item.content, key=header.mail_id)
-        record = await self._blobs.read(ref)
-        if len(record.content) < _SUMMARY_THREAD:
-            summary = summarise(record.content)
+        if isinstance(item.content, bytes) and len(item.content) < _SUMMARY_THREAD:
+            summary, digest = _summary(item.content)
         else:
-            summary = await asyncio.to_thread(summarise, record.content)
-        return message_row(header, ref, len(record.content), record.sha256, summary)
+            async with self._large:
+                content = await _whole(item.content)
+                summary, digest = await asyncio.to_thread(_summary, content)
+        return message_row(header, ref, _size(item.content), digest, summary)
 
     async def store(
         self,
@@ -225,7 +224,9 @@ class MailStore:
 
         async def work(transaction: Transaction) -> list[tuple[int, int]]:
             await lock_accounts(transaction, [account_id])
+            await require_owner(transaction, account_id, mailbox_id)
             rows = await sources(transaction, mailbox_id, uids)
+            await check_room(transaction, account_id, len(rows), sum(r.size for r in rows))
             new = await add(transaction, [Addition.again(account_id, to.id, r) for r in rows])
             return [(row.uid, uid) for row, uid in zip(rows, new, strict=True)]
 
@@ -240,6 +241,7 @@ class MailStore:
 
         async def work(transaction: Transaction) -> list[tuple[int, int]]:
             await lock_accounts(transaction, [account_id])
+            await require_owner(transaction, account_id, mailbox_id)
             return await move(transaction, account_id, mailbox_id, uids, to.id)
 
         pairs = await self._write(work, lambda done: [mailbox_id, to.id] if done else [])
@@ -276,6 +278,16 @@ class MailStore:
         result = await self._database.retry(work)
         await self.announce(changed(result))
         return result
+
+
+async def _whole(content: bytes | Spool) -> bytes:
+    if isinstance(content, bytes):
+        return content
+    return b"".join([block async for block in content.chunks()])
+
+
+def _summary(content: bytes) -> tuple[Summary, bytes]:
+    return summarise(content), hashlib.sha256(content).digest()
 
 
 def _size(content: bytes | Spool) -> int:
