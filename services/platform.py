@@ -35,7 +35,13 @@ class Platform:
         self.health.ready(role, ready)
 
     def worker(
-        self, queue: str, handle: Handle, *, most: int, prefetch: int, concurrency: int = 1
+        self,
+        queue: str,
+        handle: Handle,
+        *,
+        most: int,
+        concurrency: int = 1,
+        interval: float = 0.0,
     ) -> Worker:
         """The loop over one queue: what cannot be done is parked, an outage is waited for."""
         return Worker(
@@ -44,8 +50,9 @@ class Platform:
             handle,
             lambda lease, reason: park(self.database, queue, lease, reason),
             most=most,
-            prefetch=prefetch,
+            prefetch=most * concurrency * 2,
             concurrency=concurrency,
+            interval=interval,
             transient=(DatabaseUnavailable, QueueError, BlobError),
         )
 

@@ -65,8 +65,8 @@ async def run(platform: Platform) -> None:
         QUEUE,
         delivery.handle,
         most=settings.batch,
-        prefetch=settings.batch * settings.concurrency * 2,
         concurrency=settings.concurrency,
+        interval=settings.interval_seconds,
     )
     platform.ready(QUEUE)
     try:

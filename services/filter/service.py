@@ -137,8 +137,8 @@ async def run(platform: Platform) -> None:
             QUEUE,
             role.handle,
             most=settings.batch,
-            prefetch=settings.batch * settings.concurrency * 2,
-            concurrency=settings.concurrency,
+                concurrency=settings.concurrency,
+                interval=settings.interval_seconds,
         )
         platform.ready(QUEUE)
         try:

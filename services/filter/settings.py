@@ -37,5 +37,8 @@ class FilterSettings(HolubSettings):
     concurrency: int = Field(default=3, ge=1, le=32)
     """Batches under way at the same time in one process."""
 
+    interval_seconds: float = Field(default=0.01, ge=0, le=1)
+    """Time between the beginnings of two batches under load; more makes batches larger."""
+
     memory_octets: int = Field(default=128 * 1024 * 1024, ge=1024 * 1024)
     """Content that is in memory at the same time; a larger message is examined alone."""

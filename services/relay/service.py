@@ -33,7 +33,7 @@ async def run(platform: Platform) -> None:
     owner = f"{settings.hostname}:{os.getpid()}:{secrets.token_hex(4)}"
     relay = Relay(platform.database, platform.blobs, attempter, settings, owner)
     worker = platform.worker(
-        QUEUE, relay.handle, most=settings.at_once, prefetch=2 * settings.at_once
+        QUEUE, relay.handle, most=settings.at_once
     )
     aside = [
         asyncio.create_task(relay.poll_for_ever()),

@@ -55,8 +55,8 @@ async def run(platform: Platform) -> None:
         QUEUE,
         storage.handle,
         most=settings.batch,
-        prefetch=settings.batch * settings.concurrency * 2,
         concurrency=settings.concurrency,
+        interval=settings.interval_seconds,
     )
     sweeper = Sweeper(platform.database, platform.queue, platform.blobs, settings)
     aside = [

@@ -15,8 +15,11 @@ class StorageSettings(HolubSettings):
     batch: int = Field(default=64, ge=1, le=1000)
     """Jobs that are committed in one transaction at most."""
 
-    concurrency: int = Field(default=2, ge=1, le=32)
+    concurrency: int = Field(default=1, ge=1, le=32)
     """Batches under way at the same time in one process (SQLite takes one at a time)."""
+
+    interval_seconds: float = Field(default=0.05, ge=0, le=1)
+    """Time between the beginnings of two batches under load; more makes batches larger."""
 
     sweep: bool = True
     """Whether this process runs the sweeper.  One is enough; several do no harm."""

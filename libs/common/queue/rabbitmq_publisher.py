@@ -27,7 +27,7 @@ from libs.common.runtime.log import get_logger
 
 log = get_logger(__name__)
 PUBLISH_SECONDS = 5.0
-_AT_ONCE = 4
+_AT_ONCE = 2
 _IN_FLIGHT = 50
 _SLOW_SECONDS = 2.0
 _AGAIN_SECONDS = 0.05
