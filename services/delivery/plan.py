@@ -19,7 +19,7 @@ from services.delivery.route import Plan, Route
 _plans = msgspec.json.Decoder(Plan)
 
 
-async def known_plans(transaction: Transaction, mail_ids: Sequence[str]) -> dict[str, Plan]:
+async def _known_plans(transaction: Transaction, mail_ids: Sequence[str]) -> dict[str, Plan]:
     """The plans that were committed for these messages before."""
     query = select(plan.c.mail_id, plan.c.targets).where(
         in_list(plan.c.mail_id, mail_ids, transaction.dialect)
@@ -43,7 +43,7 @@ async def write_plans(
     await _settle(transaction, fresh, now)
     await write_trace(transaction, [row for job, r in fresh for row in _traces(job, r, now)])
     others = [mail_id for mail_id in made if mail_id not in new]
-    return {**made, **(await known_plans(transaction, others) if others else {})}
+    return {**made, **(await _known_plans(transaction, others) if others else {})}
 
 
 async def _defer_forwards(

@@ -9,7 +9,7 @@ from libs.common.jobs import DeliveryJob, decode, encode
 from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
 from libs.common.trace import Watermark
-from services.delivery.plan import known_plans, write_plans
+from services.delivery.plan import write_plans
 from services.delivery.route import Plan, route
 from services.delivery.settings import DeliverySettings
 from services.platform import Platform
@@ -37,16 +37,12 @@ class Delivery:
             self.watermark.note(job.header.received_at)
 
     async def _plan(self, jobs: dict[str, DeliveryJob]) -> dict[str, Plan]:
-        async with self._database.reading() as transaction:
-            plans = await known_plans(transaction, list(jobs))
-        fresh = [job for mail_id, job in jobs.items() if mail_id not in plans]
-        if not fresh:
-            return plans
-        addresses = {r.address for job in fresh for r in job.header.envelope.recipients}
+        """A plan for each job; one that was made before counts, whatever has changed since."""
+        addresses = {r.address for job in jobs.values() for r in job.header.envelope.recipients}
         found = await self._directory.targets(sorted(addresses))
-        routes = [(job, route(job, found)) for job in fresh]
+        routes = [(job, route(job, found)) for job in jobs.values()]
         async with self._database.transaction() as transaction:
-            return {**plans, **(await write_plans(transaction, routes))}
+            return await write_plans(transaction, routes)
 
     async def _hand_on(self, plans: Sequence[Plan]) -> None:
         storage = [encode(plan.storage) for plan in plans if plan.storage]

@@ -18,5 +18,5 @@ class DeliverySettings(HolubSettings):
     concurrency: int = Field(default=1, ge=1, le=32)
     """Batches under way at the same time in one process (SQLite takes one at a time)."""
 
-    interval_seconds: float = Field(default=0.05, ge=0, le=1)
+    interval_seconds: float = Field(default=0.1, ge=0, le=1)
     """Time between the beginnings of two batches under load; more makes batches larger."""

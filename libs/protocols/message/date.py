@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import NamedTuple
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -62,7 +63,13 @@ def parse_internaldate(value: bytes | str) -> Moment | None:
 
 def format_date(epoch: float, zone: int = 0) -> str:
     """`Fri, 21 Nov 1997 09:55:06 -0600` (RFC 5322 §3.3)."""
-    at = _local(epoch, zone)
+    return _format(int(epoch // 1), zone)
+
+
+@lru_cache(maxsize=64)
+def _format(second: int, zone: int) -> str:
+    # Under load, most messages are of the same few seconds.
+    at = _local(second, zone)
     month = _MONTHS[at.month - 1]
     return f"{_DAYS[at.weekday()]}, {at.day:02} {month} {at.year:04} {at:%H:%M:%S %z}"
 
