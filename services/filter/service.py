@@ -137,8 +137,8 @@ async def run(platform: Platform) -> None:
             QUEUE,
             role.handle,
             most=settings.batch,
-                concurrency=settings.concurrency,
-                interval=settings.interval_seconds,
+            concurrency=settings.concurrency,
+            interval=settings.interval_seconds,
         )
         platform.ready(QUEUE)
         try:

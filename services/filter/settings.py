@@ -34,7 +34,7 @@ class FilterSettings(HolubSettings):
     batch: int = Field(default=32, ge=1, le=1000)
     """Jobs that are committed in one transaction at most."""
 
-    concurrency: int = Field(default=3, ge=1, le=32)
+    concurrency: int = Field(default=2, ge=1, le=32)
     """Batches under way at the same time in one process."""
 
     interval_seconds: float = Field(default=0.01, ge=0, le=1)

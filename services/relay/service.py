@@ -32,9 +32,7 @@ async def run(platform: Platform) -> None:
     attempter = Attempter(platform.blobs, connections, hop, seconds=settings.attempt_seconds)
     owner = f"{settings.hostname}:{os.getpid()}:{secrets.token_hex(4)}"
     relay = Relay(platform.database, platform.blobs, attempter, settings, owner)
-    worker = platform.worker(
-        QUEUE, relay.handle, most=settings.at_once
-    )
+    worker = platform.worker(QUEUE, relay.handle, most=settings.at_once)
     aside = [
         asyncio.create_task(relay.poll_for_ever()),
         asyncio.create_task(relay.renew_for_ever()),

@@ -224,3 +224,29 @@ async def test_a_bug_that_hits_every_job_loses_none(queue: Queue) -> None:
 
     assert sorted(done) == sorted(JOBS)
     assert not role.parked
+
+
+async def test_under_load_jobs_come_together_in_fewer_batches(queue: Queue) -> None:
+    batches: list[int] = []
+
+    async def handle(leases: Sequence[Lease]) -> None:
+        batches.append(len(leases))
+
+    role = Role(queue, handle, interval=1.0)
+    for number in range(20):
+        await queue.put("filter", [b"%d" % number])
+    await role.until_empty()
+    await role.stop()
+    assert sum(batches) == 20
+    assert len(batches) <= 3
+
+
+async def test_a_worker_that_gathers_stops_at_once(queue: Queue) -> None:
+    done = Done()
+    role = Role(queue, done, interval=600.0)
+    await queue.put("filter", [b"first"])
+    await role.until_empty()
+    await queue.put("filter", [b"second"])
+    await asyncio.sleep(0.1)
+    await role.stop()
+    assert (await queue.depth("filter")).jobs == 1
