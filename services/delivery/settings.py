@@ -12,7 +12,7 @@ class DeliverySettings(HolubSettings):
 
     model_config = settings_config("DELIVERY")
 
-    batch: int = Field(default=64, ge=1, le=1000)
+    batch: int = Field(default=128, ge=1, le=1000)
     """Jobs that are planned in one transaction at most."""
 
     concurrency: int = Field(default=1, ge=1, le=32)

@@ -100,8 +100,12 @@ class Worker:
             if not taking.done():
                 taking.cancel()
                 await asyncio.wait({taking})
-        self._begun = time.monotonic()
-        return None if taking.cancelled() else taking.result()
+        if taking.cancelled():
+            return None
+        leases = taking.result()
+        # After a full batch there is more to do at once.
+        self._begun = time.monotonic() if len(leases) < self._most else -self._interval
+        return leases
 
     async def _gather(self, stop: asyncio.Task[bool]) -> None:
         """Under load, let jobs come together; after a pause the first one is taken at once."""
