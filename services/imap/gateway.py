@@ -15,6 +15,8 @@ from libs.common.db import DatabaseUnavailable
 from libs.common.mailstore import MailStore
 from libs.common.runtime.log import get_logger
 from services.imap.settings import ImapSettings
+from services.imap.shared import GONE, Mailboxes
+from services.imap.summaries import Summaries
 
 if TYPE_CHECKING:
     from services.imap.session import Session
@@ -43,7 +45,8 @@ class Gateway:
         self.stopping = False
         self.searches = asyncio.Semaphore(settings.max_searches)
         self.spool_folder = settings.spool_folder or None
-        self._watching: dict[int, set[Session]] = {}
+        self.mailboxes = Mailboxes(store, settings.view_messages)
+        self.summaries = Summaries(store, settings.summary_octets)
         self._tasks: list[asyncio.Task[None]] = []
         SESSIONS.set_function(lambda: len(self.sessions))
 
@@ -76,38 +79,26 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def watch(self, session: Session, mailbox_id: int) -> None:
-        """This session has this mailbox selected."""
-        self._watching.setdefault(mailbox_id, set()).add(session)
-
-    def unwatch(self, session: Session, mailbox_id: int) -> None:
-        """It does not any more."""
-        watchers = self._watching.get(mailbox_id, set())
-        watchers.discard(session)
-        if not watchers:
-            self._watching.pop(mailbox_id, None)
-
-    def _wake(self, mailbox_ids: Iterable[int]) -> None:
+    def _hint(self, mailbox_ids: Iterable[int]) -> None:
         for number in mailbox_ids:
-            for session in self._watching.get(number, ()):
-                session.changed.set()
+            if (box := self.mailboxes.get(number)) is not None:
+                box.hint()
 
     async def _hear(self) -> None:
         async for mailbox_ids in self.store.changes():
-            self._wake(mailbox_ids)
+            self._hint(mailbox_ids)
 
     async def _compare(self) -> None:
         """Notices are hints (rule 11): one query for all open mailboxes finds what was missed."""
         while True:
             await asyncio.sleep(CATCH_UP_SECONDS)
+            boxes = self.mailboxes.watched()
             try:
-                found = await self.store.highestmodseqs(list(self._watching))
+                found = await self.store.highestmodseqs([box.mailbox.id for box in boxes])
             except DatabaseUnavailable as error:
                 log.warning("cannot compare mailboxes", error=str(error))
                 continue
-            for number, sessions in list(self._watching.items()):
+            for box in boxes:
                 # A mailbox that is gone is news as well.
-                modseq = found.get(number, -1)
-                for session in sessions:
-                    if session.view is not None and session.view.modseq != modseq:
-                        session.changed.set()
+                if box.modseq != found.get(box.mailbox.id, GONE):
+                    box.hint()

@@ -49,6 +49,10 @@ class No(Exception):
 class Bad(Exception):
     """It makes no sense here."""
 
+    def __init__(self, text: str, code: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+
     def line(self, tag: str) -> bytes:
         """The tagged response."""
-        return _line(tag, "BAD", str(self), "")
+        return _line(tag, "BAD", str(self), self.code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from libs.common.accounts import Account, DirectoryUnavailable
 from libs.common.blobstore.protocol import BlobError
@@ -12,7 +12,7 @@ from libs.common.mailstore import MailStoreError, to_names
 from libs.common.runtime.log import get_logger
 from libs.protocols.imap import write
 from libs.protocols.imap.collect import Collector, Incoming
-from libs.protocols.imap.parse import ParseError, Parser
+from libs.protocols.imap.parse import ParseError, Parser, Ranges
 from services.imap.command import append, copy, fetch, login, mailboxes, search, selection, store
 from services.imap.extensions import Situation, capability_list
 from services.imap.gateway import COMMANDS, Gateway
@@ -69,6 +69,10 @@ _SELECTED: dict[str, Handler] = {
 }
 # RFC 9051 §7.5.1: no EXPUNGE while these are answered, for they speak of sequence numbers.
 _NO_EXPUNGE = frozenset(("FETCH", "STORE", "SEARCH"))
+# Those that ask for news, or make some; others tell what is known, or what a notice spoke of.
+_LOOK = frozenset(
+    ("NOOP", "CHECK", "EXPUNGE", "UID EXPUNGE", "MOVE", "UID MOVE", "COPY", "UID COPY", "APPEND")
+)
 
 
 class Session:
@@ -89,6 +93,12 @@ class Session:
         self.wrong_logins = 0
         self.condstore = False
         """The client knows MODSEQs: every FETCH of flags has one (RFC 7162 §3.1)."""
+        self.enabled: set[str] = set()
+        """What ENABLE has turned on."""
+        self.tag = "*"
+        """Of the command under way."""
+        self.saved: list[int] = []
+        """The UIDs that `$` stands for (RFC 5182)."""
         self._bad = 0
         self._task = asyncio.current_task()
         self._waiting = True
@@ -100,6 +110,47 @@ class Session:
         return Situation(
             self.gateway.tls is not None, self.tls, self.tls or plain, self.account is not None
         )
+
+    @property
+    def qresync(self) -> bool:
+        """The client takes VANISHED for EXPUNGE (RFC 7162 §3.2.3)."""
+        return "QRESYNC" in self.enabled
+
+    @property
+    def uidonly(self) -> bool:
+        """The client knows no sequence numbers (RFC 9586)."""
+        return "UIDONLY" in self.enabled
+
+    @property
+    def rev2(self) -> bool:
+        """The client speaks IMAP4rev2."""
+        return "IMAP4REV2" in self.enabled
+
+    @property
+    def utf8(self) -> bool:
+        """Mailbox names go as UTF-8, and `&` in them is only a sign (RFC 9051 §5.1, RFC 6855)."""
+        return self.rev2 or "UTF8=ACCEPT" in self.enabled
+
+    @property
+    def fetch_word(self) -> bytes:
+        """What FETCH responses are called."""
+        return b"UIDFETCH" if self.uidonly else b"FETCH"
+
+    def name(self, mailbox: str) -> bytes:
+        """A mailbox name as this client reads it."""
+        return write.mailbox(mailbox, utf8=self.utf8)
+
+    def needs_uid(self, *, uid: bool) -> None:
+        """BAD for what speaks of sequence numbers, where they were given up (RFC 9586 §3)."""
+        if self.uidonly and not uid:
+            raise Bad("this session has UIDs only", "UIDREQUIRED")
+
+    def set_of(self, parser: Parser, *, uid: bool) -> tuple[Ranges, bool]:
+        """A set of the command, and whether it is one of UIDs; `$` is the result that was saved."""
+        self.needs_uid(uid=uid)
+        if parser.take(b"$"):
+            return tuple((number, number) for number in self.saved), True
+        return parser.sequence_set(), uid
 
     def capabilities(self) -> bytes:
         """The CAPABILITY list in this state."""
@@ -151,9 +202,9 @@ class Session:
         self._waiting = True
 
     async def _answer(self, raw: bytes) -> None:
-        parser, tag, name = Parser(raw), "*", "?"
+        parser, tag, name = Parser(raw, utf8=self.utf8), "*", "?"
         try:
-            tag = parser.tag()
+            tag = self.tag = parser.tag()
             parser.space()
             name = self._name(parser)
             outcome = await self._handler(name)(self, parser)
@@ -177,7 +228,7 @@ class Session:
         word = line.split(b" ", 2)[1].decode() if line else "OK"
         COMMANDS.labels(name if self._known(name) else "unknown", word).inc()
         if self.view is not None and name not in _NO_EXPUNGE and not self.closing:
-            await self.tell_news()
+            await self.tell_news(look=name in _LOOK)
         self.stream.add(line)
         await self.stream.flush()
 
@@ -217,12 +268,14 @@ class Session:
             self.closing = True
         return Bad(text).line(tag)
 
-    async def tell_news(self) -> None:
-        """Untagged responses for everything that changed in the selected mailbox."""
-        self.changed.clear()
+    async def tell_news(self, *, look: bool = True) -> None:
+        """Untagged responses for everything that changed in the selected mailbox.
+
+        Without `look` the store is asked only after a hint that there is something.
+        """
         view = self.selected()
         try:
-            news = await view.refresh()
+            news = await view.refresh() if look or view.shared.hinted else view.catch_up()
         except DatabaseUnavailable as error:
             log.warning("news wait for the database", error=str(error))
             return
@@ -230,21 +283,35 @@ class Session:
             self.untagged(b"BYE the selected mailbox was deleted")
             self.closing = True
             return
-        for number in news.expunged:
-            self.untagged(b"%d EXPUNGE" % number)
+        if news.expunged:
+            left = set(news.expunged)
+            self.saved = [uid for uid in self.saved if uid not in left]
+        if self.qresync or self.uidonly:
+            self.tell_vanished(news.expunged)
+        else:
+            for number in news.numbers:
+                self.untagged(b"%d EXPUNGE" % number)
         if news.exists:
             self.untagged(b"%d EXISTS" % len(view.uids))
-        self.tell_flags(uid for uid in news.flagged if uid in view.entries)
+        self.tell_flags(news.flagged)
 
     def tell_flags(self, uids: Iterable[int]) -> None:
         """An untagged FETCH with the flags of each message."""
         view = self.selected()
         for uid in uids:
-            entry = view.entries[uid]
+            if (entry := view.entries.get(uid)) is None:
+                continue
             names = write.flag_list(to_names(entry.flags, entry.keywords))
             modseq = b" MODSEQ (%d)" % entry.modseq if self.condstore else b""
-            line = b"%d FETCH (UID %d FLAGS %b%b)" % (view.number(uid), uid, names, modseq)
-            self.untagged(line)
+            number = uid if self.uidonly else view.number(uid)
+            head = b"%d %b (UID %d FLAGS " % (number, self.fetch_word, uid)
+            self.untagged(head + names + modseq + b")")
+
+    def tell_vanished(self, uids: Sequence[int], *, earlier: bool = False) -> None:
+        """The UIDs (ascending) that are gone (RFC 7162 §3.2.10)."""
+        if uids:
+            mark = b"VANISHED (EARLIER) " if earlier else b"VANISHED "
+            self.untagged(mark + write.number_set(uids))
 
     def use_condstore(self) -> None:
         """A command has shown that the client knows MODSEQs."""
@@ -260,5 +327,6 @@ class Session:
     def leave(self) -> None:
         """Nothing is selected any more."""
         if self.view is not None:
-            self.gateway.unwatch(self, self.view.mailbox.id)
+            self.view.leave(self.gateway.mailboxes)
             self.view = None
+            self.saved = []

@@ -57,6 +57,13 @@ class ImapSettings(HolubSettings):
     max_searches: int = Field(default=4, ge=1)
     """Searches that read messages at the same time in one process; others wait."""
 
+    view_messages: int = Field(default=500_000, ge=0)
+    """Messages whose UIDs and flags stay in memory (about 350 octets each) after the last session
+    has left their mailbox, so that the next SELECT is quick."""
+
+    summary_octets: int = Field(default=64 * 1024 * 1024, ge=0)
+    """Octets of ENVELOPEs and BODYSTRUCTUREs that are kept in memory."""
+
     drain_seconds: float = Field(default=5, gt=0)
     """How long commands under way may take to finish when we stop."""
 

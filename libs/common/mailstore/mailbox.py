@@ -32,6 +32,11 @@ class Mailbox:
     special_use: str
     subscribed: bool
 
+    @property
+    def object_id(self) -> str:
+        """The MAILBOXID: kept when renamed, never given to another mailbox (RFC 8474 §4)."""
+        return f"F{self.account_id}-{self.uidvalidity}"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from libs.common.blobstore.protocol import BlobRef, BlobStore, Spool
 from libs.common.db import Database, Transaction
@@ -57,6 +57,10 @@ _STORED = select(
     message.c.parts,
     message.c.preview,
     mailbox_message.c.savedate,
+).join_from(mailbox_message, message, message.c.mail_id == mailbox_message.c.mail_id)
+
+_SUMMARIES = select(
+    mailbox_message.c.mail_id, message.c.envelope, message.c.bodystructure
 ).join_from(mailbox_message, message, message.c.mail_id == mailbox_message.c.mail_id)
 
 
@@ -124,6 +128,13 @@ class MailStore:
             rows = await transaction.rows(query.order_by(mailbox_message.c.uid))
         return [Entry(*row) for row in rows]
 
+    async def savedates(self, mailbox_id: int) -> dict[int, float]:
+        """When each message came into the mailbox, by UID (RFC 8514)."""
+        query = select(mailbox_message.c.uid, mailbox_message.c.savedate)
+        async with self._database.reading() as transaction:
+            rows = await transaction.rows(query.where(mailbox_message.c.mailbox_id == mailbox_id))
+        return dict(tuple(row) for row in rows)
+
     async def vanished(self, mailbox_id: int, since_modseq: int) -> list[int]:
         """UIDs that left the mailbox after `since_modseq`, ascending (RFC 7162 §3.2.10)."""
         query = (
@@ -134,11 +145,21 @@ class MailStore:
         async with self._database.reading() as transaction:
             return [row.uid for row in await transaction.rows(query)]
 
+    async def summaries(
+        self, mailbox_id: int, uids: Sequence[int]
+    ) -> dict[str, tuple[bytes, bytes]]:
+        """ENVELOPE and BODYSTRUCTURE of these messages (by UID, ascending), by `mail_id`."""
+        query = _SUMMARIES.where(mailbox_message.c.mailbox_id == mailbox_id)
+        query = query.where(_chosen(uids, self._database.dialect))
+        async with self._database.reading() as transaction:
+            rows = await transaction.rows(query)
+        return {mail_id: (envelope, structure) for mail_id, envelope, structure in rows}
+
     async def stored(self, mailbox_id: int, uids: Sequence[int] | None) -> list[Stored]:
         """What FETCH needs of these messages (None: of all), by UID."""
         query = _STORED.where(mailbox_message.c.mailbox_id == mailbox_id)
         if uids is not None:
-            query = query.where(in_list(mailbox_message.c.uid, uids, self._database.dialect))
+            query = query.where(_chosen(uids, self._database.dialect))
         async with self._database.reading() as transaction:
             rows = await transaction.rows(query.order_by(mailbox_message.c.uid))
         return [_stored(row) for row in rows]
@@ -278,6 +299,14 @@ class MailStore:
         result = await self._database.retry(work)
         await self.announce(changed(result))
         return result
+
+
+def _chosen(uids: Sequence[int], dialect: str) -> ColumnElement[bool]:
+    """These UIDs (ascending): as a range where few others are in it, else one by one."""
+    column = mailbox_message.c.uid
+    if uids and uids[-1] - uids[0] < len(uids):
+        return column.between(uids[0], uids[-1])
+    return in_list(column, uids, dialect)
 
 
 async def _whole(content: bytes | Spool) -> bytes:

@@ -10,13 +10,16 @@ _ENCODED = re.compile(r"&([A-Za-z0-9+,]*)-")
 _PLAIN = re.compile(r"[\x20-\x7e]+|[^\x20-\x7e]+")
 
 
-def decode_name(raw: bytes) -> str:
-    """The name in Unicode; what is not valid is left as it came."""
+def decode_name(raw: bytes, *, utf8: bool = False) -> str:
+    """The name in Unicode; what is not valid is left as it came.
+
+    `utf8`: the client has enabled UTF-8, so that `&` begins nothing (RFC 6855 §3).
+    """
     try:
         text = raw.decode()
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
-    return _ENCODED.sub(_decode, text) if "&" in text else text
+    return _ENCODED.sub(_decode, text) if "&" in text and not utf8 else text
 
 
 def _decode(match: re.Match[str]) -> str:
@@ -29,8 +32,10 @@ def _decode(match: re.Match[str]) -> str:
         return match[0]
 
 
-def encode_name(name: str) -> bytes:
-    """The name as an IMAP4rev1 client reads it."""
+def encode_name(name: str, *, utf8: bool = False) -> bytes:
+    """The name as an IMAP4rev1 client reads it; with `utf8` as it is."""
+    if utf8:
+        return name.encode("utf-8", "replace")
     return "".join(_encode(part) for part in _PLAIN.findall(name)).encode("ascii")
 
 

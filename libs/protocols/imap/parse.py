@@ -35,8 +35,9 @@ Ranges = tuple[tuple[int, int], ...]
 class Parser:
     """Reads one command from left to right."""
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, *, utf8: bool = False) -> None:
         self.raw = raw
+        self._utf8 = utf8  # Mailbox names are UTF-8 alone, never modified UTF-7.
         self._at = 0
         end = len(raw)
         if raw.endswith(b"\n"):
@@ -149,12 +150,13 @@ class Parser:
 
     def mailbox(self) -> str:
         """A mailbox name."""
-        return decode_name(self.astring())
+        return decode_name(self.astring(), utf8=self._utf8)
 
     def pattern(self) -> str:
         """A mailbox pattern of LIST."""
         value = self._string()
-        return decode_name(self.match(_LIST, "a pattern")[0] if value is None else value)
+        value = self.match(_LIST, "a pattern")[0] if value is None else value
+        return decode_name(value, utf8=self._utf8)
 
     def sequence_set(self) -> Ranges:
         """`1:3,7,9:*` as ranges; `*` is `LAST`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from libs.protocols.imap.parse import ParseError, Parser, Ranges
+from libs.protocols.imap.partial import Partial, parse_partial
 
 MAX_DEPTH = 20
 MAX_KEYS = 300
@@ -20,7 +21,8 @@ _FLAGS = {
     "SEEN": "\\Seen",
 }
 _FIELDS = ("BCC", "CC", "FROM", "SUBJECT", "TO")
-_DATES = ("BEFORE", "ON", "SINCE", "SENTBEFORE", "SENTON", "SENTSINCE")
+_DATES_OF = (("SENT", "sent"), ("SAVED", "saved"), ("", "received"))
+_DATES = frozenset(p + how for p, _ in _DATES_OF for how in ("BEFORE", "ON", "SINCE"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,38 @@ class Text:
 
     where: str
     value: bytes
+    in_header: bool = False
+    """Asked by HEADER: in the field as it stands, not in the ENVELOPE made of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """In the result that was saved last: `$` (RFC 5182)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """A date compared: `BEFORE`, `ON` or `SINCE`; sent or received."""
+    """A date compared: `BEFORE`, `ON` or `SINCE`."""
 
     how: str
     start: float
-    sent: bool
+    of: str = "received"
+    """`received`, `sent` or `saved` (RFC 8514)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Received so many seconds ago at most, or (`older`) at least (RFC 5032)."""
+
+    older: bool
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class EmailId:
+    """The object with this EMAILID (RFC 8474 §6)."""
+
+    value: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +122,28 @@ class All:
     """Everything."""
 
 
-Key = And | Or | Not | HasFlag | InSet | Text | Day | Size | ModSeq | All
+Key = And | Or | Not | HasFlag | InSet | Saved | Text | Day | Within | Size | ModSeq | EmailId | All
 
 
 _CHARSET = re.compile(rb"CHARSET ", re.IGNORECASE)
 _RETURN = re.compile(rb"RETURN \(", re.IGNORECASE)
+_OBJECT_ID = re.compile(rb"[A-Za-z0-9_-]{1,255}")
 _ENTRY = re.compile(rb'"/flags/[^"\r\n]{1,200}" (?:priv|shared|all) ', re.IGNORECASE)
-RESULTS = ("MIN", "MAX", "COUNT", "ALL")
+RESULTS = ("MIN", "MAX", "COUNT", "ALL", "SAVE", "PARTIAL")
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What RETURN asks for (RFC 4731, RFC 5182, RFC 9394)."""
+
+    words: tuple[str, ...]
+    """Of RESULTS; never empty."""
+    partial: Partial | None = None
+
+    @property
+    def only_save(self) -> bool:
+        """Nothing is to be told."""
+        return self.words == ("SAVE",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,34 +153,56 @@ class Search:
     key: Key
     charset: str = ""
     """In upper case; empty: none was named."""
-    results: tuple[str, ...] | None = None
-    """What RETURN asks for (RFC 4731); None: the old response."""
+    results: Results | None = None
+    """None: the old response."""
 
 
 def parse_search(parser: Parser) -> Search:
     """The command after its name, up to its end."""
-    results = _results(parser) if parser.try_match(_RETURN) else None
+    results = parse_results(parser)
     charset = ""
     if parser.try_match(_CHARSET):
-        charset = parser.astring().decode("ascii", "replace").upper()
-        parser.space()
+        charset = parse_charset(parser)
+    return Search(parse_key(parser), charset, results)
+
+
+def parse_charset(parser: Parser) -> str:
+    """`UTF-8 ` in upper case, with the space after it."""
+    charset = parser.astring().decode("ascii", "replace").upper()
+    parser.space()
+    return charset
+
+
+def parse_key(parser: Parser) -> Key:
+    """The criteria, up to the end of the command."""
     key = _Criteria(parser).sequence(0)
     parser.end()
-    return Search(key, charset, results)
+    return key
 
 
-def _results(parser: Parser) -> tuple[str, ...]:
+def parse_results(parser: Parser) -> Results | None:
+    """`RETURN (MIN PARTIAL 1:100) `, if it is there."""
+    if not parser.try_match(_RETURN):
+        return None
     found: list[str] = []
+    partial = None
     while not parser.take(b")"):
         word = parser.atom()
         if word not in RESULTS:
             raise ParseError(f"RETURN knows {', '.join(RESULTS)}")
         found.append(word)
+        if word == "PARTIAL":
+            if partial is not None:
+                raise ParseError("one PARTIAL is enough (RFC 9394 §3.1)")
+            parser.space()
+            partial = parse_partial(parser)
         if not parser.peek(b")"):
             parser.space()
     parser.space()
+    if partial is not None and "ALL" in found:
+        raise ParseError("PARTIAL and ALL exclude each other (RFC 9394 §3.1)")
     # RFC 4731 §3.1: an empty list means ALL.
-    return tuple(dict.fromkeys(found)) or ("ALL",)
+    return Results(tuple(dict.fromkeys(found)) or ("ALL",), partial)
 
 
 class _Criteria:
@@ -163,22 +225,31 @@ class _Criteria:
             inner = self.sequence(depth + 1)
             parser.expect(b")")
             return inner
+        if parser.take(b"$"):
+            return Saved()
         if parser.digit_next():
             return InSet(parser.sequence_set(), False)
         return self._named(parser.atom(), depth)
 
     def _named(self, name: str, depth: int) -> Key:
         match name:
-            case "ALL" | "OLD":
+            case "ALL" | "OLD" | "SAVEDATESUPPORTED":
                 return All()
             case "NEW" | "RECENT":
                 return Not(All())
+            case "EMAILID" | "THREADID":
+                self._parser.space()
+                value = self._parser.match(_OBJECT_ID, "an object id")[0].decode()
+                # No message has a THREADID here, so none matches.
+                return EmailId(value) if name == "EMAILID" else Not(All())
             case "NOT":
                 return Not(self._next(depth))
             case "OR":
                 return Or(self._next(depth), self._next(depth))
             case "UID":
                 self._parser.space()
+                if self._parser.take(b"$"):
+                    return Saved()
                 return InSet(self._parser.sequence_set(), True)
         return self._flag(name) or self._value(name)
 
@@ -206,10 +277,17 @@ class _Criteria:
             parser.space()
             field = parser.astring().decode("ascii", "replace").lower()
             parser.space()
-            return Text(field, parser.astring())
+            return Text(field, parser.astring(), in_header=True)
         if name in _DATES:
             parser.space()
-            return Day(name.removeprefix("SENT"), _day(parser), name.startswith("SENT"))
+            prefix, of = next((p, of) for p, of in _DATES_OF if name.startswith(p))
+            return Day(name.removeprefix(prefix), _day(parser), of)
+        if name in ("OLDER", "YOUNGER"):
+            parser.space()
+            seconds = parser.number()
+            if not seconds:
+                raise ParseError("an interval is at least one second (RFC 5032 §3)")
+            return Within(name == "OLDER", seconds)
         if name in ("LARGER", "SMALLER"):
             parser.space()
             return Size(name == "LARGER", parser.number())

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 def _arguments(session: Session, parser: Parser, *, uid: bool) -> tuple[list[int], str]:
     parser.space()
-    ranges = parser.sequence_set()
+    ranges, by_uid = session.set_of(parser, uid=uid)
     parser.space()
     name = parser.mailbox()
     parser.end()
-    return session.selected().select(ranges, uid=uid), name
+    return session.selected().select(ranges, uid=by_uid), name
 
 
 def _code(uidvalidity: int, pairs: list[tuple[int, int]]) -> str:

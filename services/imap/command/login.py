@@ -49,6 +49,10 @@ async def identify(session: Session, parser: Parser) -> Done:
     return Done("nice to meet you")
 
 
+_ENABLED = ("CONDSTORE", "QRESYNC", "IMAP4REV2", "UTF8=ACCEPT", "UIDONLY")
+_SPELLED = {"IMAP4REV2": "IMAP4rev2"}
+
+
 async def enable(session: Session, parser: Parser) -> Done:
     """ENABLE (RFC 5161): what we do not know is passed over."""
     parser.space()
@@ -56,9 +60,11 @@ async def enable(session: Session, parser: Parser) -> Done:
     while parser.take(b" "):
         words.append(parser.atom())
     parser.end()
-    if "CONDSTORE" in words:
+    known = [word for word in dict.fromkeys(words) if word in _ENABLED]
+    session.enabled.update(known)
+    if "CONDSTORE" in known or "QRESYNC" in known:
         session.use_condstore()
-    session.untagged(b"ENABLED CONDSTORE" if "CONDSTORE" in words else b"ENABLED")
+    session.untagged(" ".join(["ENABLED", *(_SPELLED.get(w, w) for w in known)]).encode())
     return Done("enabled what we have")
 
 

@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from libs.common.mailstore import Flag
-from libs.protocols.imap.parse import ParseError, Parser
+from libs.protocols.imap.parse import Parser
+from libs.protocols.imap.select import Resync, parse_parameters
 from services.imap.outcome import Bad, Done, No, Silent
 from services.imap.view import View
 
@@ -30,49 +31,62 @@ async def examine(session: Session, parser: Parser) -> Done:
 async def _select(session: Session, parser: Parser, *, read_only: bool) -> Done:
     parser.space()
     name = parser.mailbox()
-    parameters = _parameters(parser)
+    parameters = parse_parameters(parser)
     parser.end()
-    session.leave()
-    store = session.gateway.store
-    box = await store.mailbox(session.owner().id, name)
+    if parameters.qresync is not None and not session.qresync:
+        raise Bad("say ENABLE QRESYNC first (RFC 7162 §3.2.5)")
+    if session.view is not None:
+        session.leave()
+        session.untagged(b"OK [CLOSED] the mailbox before it")
+    box = await session.gateway.store.mailbox(session.owner().id, name)
     if box is None:
         raise No(f"there is no mailbox {name!r}", "NONEXISTENT")
-    view = View(store, box, read_only=read_only)
-    # Watching begins before loading, so that nothing falls between the two.
+    view = View(box, session.changed, read_only=read_only)
+    await view.load(session.gateway.mailboxes)
     session.view = view
-    session.gateway.watch(session, box.id)
-    try:
-        await view.load()
-    except BaseException:
-        session.leave()
-        raise
-    session.untagged(b"FLAGS (%b)" % _FLAGS)
-    allowed = b"" if read_only else _FLAGS + b" \\*"
-    session.untagged(b"OK [PERMANENTFLAGS (%b)] these are kept" % allowed)
-    session.untagged(b"%d EXISTS" % len(view.uids))
-    session.untagged(b"0 RECENT")
-    for number, uid in enumerate(view.uids, 1):
-        if not view.entries[uid].flags & Flag.SEEN:
-            session.untagged(b"OK [UNSEEN %d] first unseen message" % number)
-            break
-    session.untagged(b"OK [UIDVALIDITY %d] UIDs are valid" % box.uidvalidity)
-    uidnext = max(box.uidnext, view.uids[-1] + 1 if view.uids else 1)
-    session.untagged(b"OK [UIDNEXT %d] next UID" % uidnext)
-    session.tell_modseq()
-    session.condstore = session.condstore or "CONDSTORE" in parameters
+    _describe(session, view)
+    session.condstore = session.condstore or parameters.condstore
+    if parameters.qresync is not None and parameters.qresync.uidvalidity == box.uidvalidity:
+        await _resynchronise(session, view, parameters.qresync)
     return Done("selected", "READ-ONLY" if read_only else "READ-WRITE")
 
 
-def _parameters(parser: Parser) -> list[str]:
-    found: list[str] = []
-    if parser.take(b" ("):
-        while not parser.take(b")"):
-            found.append(parser.atom())
-            if found[-1] != "CONDSTORE":
-                raise ParseError(f"unknown parameter {found[-1][:40]}")
-            if not parser.peek(b")"):
-                parser.space()
-    return found
+def _describe(session: Session, view: View) -> None:
+    box = view.mailbox
+    flags = _FLAGS + b"".join(b" " + word.encode() for word in sorted(view.shared.keywords))
+    session.untagged(b"FLAGS (%b)" % flags)
+    allowed = b"" if view.read_only else flags + b" \\*"
+    session.untagged(b"OK [PERMANENTFLAGS (%b)] these are kept" % allowed)
+    session.untagged(b"%d EXISTS" % len(view.uids))
+    if not session.rev2:
+        session.untagged(b"0 RECENT")
+        if box.unseen and not session.uidonly and (unseen := _first_unseen(view)):
+            session.untagged(b"OK [UNSEEN %d] first unseen message" % unseen)
+    session.untagged(b"OK [UIDVALIDITY %d] UIDs are valid" % box.uidvalidity)
+    uidnext = max(box.uidnext, view.uids[-1] + 1 if view.uids else 1)
+    session.untagged(b"OK [UIDNEXT %d] next UID" % uidnext)
+    session.untagged(b"OK [MAILBOXID (%b)] never of another mailbox" % box.object_id.encode())
+    session.tell_modseq()
+    if session.rev2:
+        # RFC 9051 §6.3.2: which name it really has.
+        session.untagged(b'LIST () "/" ' + session.name(box.name))
+
+
+async def _resynchronise(session: Session, view: View, asked: Resync) -> None:
+    """What the client missed since it was last here (RFC 7162 §3.2.5)."""
+    if asked.modseq >= view.modseq:
+        return
+    store, number = session.gateway.store, view.mailbox.id
+    gone = await store.vanished(number, asked.modseq)
+    session.tell_vanished([uid for uid in gone if asked.knows(uid)], earlier=True)
+    changed = await store.entries(number, asked.modseq)
+    session.tell_flags(e.uid for e in changed if asked.knows(e.uid) and view.has(e.uid))
+
+
+def _first_unseen(view: View) -> int:
+    entries = view.entries
+    seen = int(Flag.SEEN)
+    return next((n for n, u in enumerate(view.uids, 1) if not entries[u].flags & seen), 0)
 
 
 async def noop(session: Session, parser: Parser) -> Done:

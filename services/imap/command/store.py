@@ -70,19 +70,20 @@ def _change(parser: Parser) -> Change:
 
 async def _store(session: Session, parser: Parser, *, uid: bool) -> Done:
     parser.space()
-    ranges = parser.sequence_set()
+    ranges, by_uid = session.set_of(parser, uid=uid)
     change = _change(parser)
     view = session.writable()
-    uids = view.select(ranges, uid=uid)
+    uids = view.select(ranges, uid=by_uid)
     if change.unchangedsince is not None:
         session.use_condstore()
+    before = {uid: view.entries[uid] for uid in uids}
     entries, failed = await session.gateway.store.store(
         view.mailbox.id, uids, change.mode, change.flags, change.keywords, change.unchangedsince
     )
-    told = [entry for entry in entries if _is_news(session, change, view.entries[entry.uid], entry)]
     for entry in entries:
-        view.entries[entry.uid] = entry
-    session.tell_flags(entry.uid for entry in told)
+        view.know(entry)
+    await view.shared.refresh()
+    session.tell_flags(e.uid for e in entries if _is_news(session, change, before[e.uid], e))
     if not failed:
         return Done("stored")
     numbers = failed if uid else [view.number(number) for number in failed]
@@ -110,7 +111,7 @@ async def expunge(session: Session, parser: Parser) -> Done:
 async def uid_expunge(session: Session, parser: Parser) -> Done:
     """UID EXPUNGE (RFC 4315 §2.1)."""
     parser.space()
-    ranges = parser.sequence_set()
+    ranges, _ = session.set_of(parser, uid=True)
     parser.end()
     view = session.writable()
     await session.gateway.store.expunge(view.mailbox.id, view.select(ranges, uid=True))

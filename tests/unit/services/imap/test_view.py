@@ -12,9 +12,11 @@ from libs.common.db.migrate import migrate
 from libs.common.mailstore import AppendItem, Entry, Flag, Mailbox, MailStore
 from libs.common.runtime.settings import PlatformSettings
 from libs.protocols.imap.parse import Parser
+from libs.protocols.imap.search import Results
 from services.imap.command.search import esearch
 from services.imap.command.store import Change
 from services.imap.extensions import Situation, capability_list
+from services.imap.shared import MAX_CHANGES, Mailboxes
 from services.imap.view import View
 from services.platform import open_platform
 
@@ -35,8 +37,8 @@ async def selected(tmp_path: Path) -> AsyncIterator[tuple[MailStore, Mailbox, Vi
         await store.append(account, "INBOX", [AppendItem(b"A: b\r\n\r\n", 0, "", None)] * 3)
         box = await store.mailbox(account, "INBOX")
         assert box is not None
-        view = View(store, box, read_only=False)
-        await view.load()
+        view = View(box, read_only=False)
+        await view.load(Mailboxes(store, 1000))
         yield store, box, view
 
 
@@ -53,7 +55,7 @@ async def test_sequence_numbers_close_up_and_uids_do_not(
 
     news = await view.refresh()
 
-    assert news.expunged == [2]
+    assert (news.expunged, news.numbers) == ([2], [2])
     assert view.uids == [1, 3]
     assert [view.number(uid) for uid in view.uids] == [1, 2]
     assert numbers(view, b"2", uid=False) == [3]
@@ -82,7 +84,10 @@ async def test_a_star_in_an_empty_mailbox_chooses_nothing(
     selected: tuple[MailStore, Mailbox, View],
 ) -> None:
     store, box, _ = selected
-    empty = View(store, box, read_only=False)
+    archive = await store.mailbox(box.account_id, "Archive")
+    assert archive is not None
+    empty = View(archive, read_only=False)
+    await empty.load(Mailboxes(store, 1000))
 
     assert numbers(empty, b"*", uid=True) == []
     assert numbers(empty, b"1:*", uid=False) == []
@@ -113,13 +118,67 @@ async def test_a_message_that_came_and_went_is_no_news(
     assert (news.exists, news.expunged, view.uids) == (False, [], [1, 2, 3])
 
 
+async def test_views_of_one_mailbox_share_what_they_know(
+    selected: tuple[MailStore, Mailbox, View],
+) -> None:
+    store, box, _ = selected
+    mailboxes = Mailboxes(store, 1000)
+    one, two = View(box, read_only=False), View(box, read_only=False)
+    await one.load(mailboxes)
+    await two.load(mailboxes)
+    await store.append(box.account_id, "INBOX", [AppendItem(b"A: b\r\n\r\n", 0, "", None)])
+
+    assert one.uids is two.uids
+    assert (await one.refresh()).exists
+    assert two.changed.is_set()
+    assert two.uids == [1, 2, 3]
+    assert two.catch_up().exists
+    assert one.uids is two.uids
+    assert not two.changed.is_set()
+
+
+async def test_a_session_far_behind_is_told_all_the_same(
+    selected: tuple[MailStore, Mailbox, View],
+) -> None:
+    store, box, _ = selected
+    mailboxes = Mailboxes(store, 1000)
+    quick, slow = View(box, read_only=False), View(box, read_only=False)
+    await quick.load(mailboxes)
+    await slow.load(mailboxes)
+    await store.store(box.id, [1, 2], "add", Flag.DELETED, "")
+    await store.expunge(box.id, [1])
+    await quick.refresh()
+    for n in range(MAX_CHANGES + 5):
+        await store.store(box.id, [3], "replace", 0, f"$k{n}")
+        await quick.refresh()
+
+    assert slow.select(((1, 3),), uid=False) == [2, 3]
+    news = slow.catch_up()
+
+    assert (news.expunged, news.numbers, news.flagged) == ([1], [1], [2, 3])
+    assert slow.uids is quick.uids
+
+
+async def test_mailboxes_stay_in_memory_as_long_as_there_is_room(
+    selected: tuple[MailStore, Mailbox, View],
+) -> None:
+    store, box, _ = selected
+    for most, kept in ((3, True), (2, False)):
+        mailboxes = Mailboxes(store, most)
+        view = View(box, read_only=False)
+        await view.load(mailboxes)
+        view.leave(mailboxes)
+
+        assert (mailboxes.get(box.id) is not None) is kept
+
+
 async def test_a_deleted_mailbox_is_gone(selected: tuple[MailStore, Mailbox, View]) -> None:
     store, box, view = selected
     await store.create(box.account_id, "Brief")
     brief = await store.mailbox(box.account_id, "Brief")
     assert brief is not None
-    view = View(store, brief, read_only=True)
-    await view.load()
+    view = View(brief, read_only=True)
+    await view.load(Mailboxes(store, 1000))
 
     await store.delete(box.account_id, "Brief")
 
@@ -137,7 +196,7 @@ async def test_a_deleted_mailbox_is_gone(selected: tuple[MailStore, Mailbox, Vie
 def test_search_results_in_short(
     results: tuple[str, ...], found: list[int], uid: bool, line: bytes
 ) -> None:
-    assert esearch(b"t", results, found, uid=uid) == line
+    assert esearch("t", Results(results), found, uid=uid) == line
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,15 @@ import pytest
 from libs.protocols.imap.fetch import (
     MAX_FIELDS,
     MAX_ITEMS,
+    Binary,
+    Modifiers,
     Section,
-    parse_changedsince,
     parse_items,
+    parse_modifiers,
     parse_unchangedsince,
 )
 from libs.protocols.imap.parse import ParseError, Parser
+from libs.protocols.imap.partial import Partial
 
 
 @pytest.mark.parametrize(
@@ -71,11 +74,49 @@ def test_fields_are_bounded() -> None:
         parse_items(Parser(b"BODY[HEADER.FIELDS (" + fields + b")]"))
 
 
-def test_a_modifier_bounds_what_is_fetched() -> None:
-    assert parse_changedsince(Parser(b" (CHANGEDSINCE 12)")) == 12
-    assert parse_changedsince(Parser(b"")) is None
+@pytest.mark.parametrize(
+    ("raw", "modifiers"),
+    [
+        (b"", Modifiers()),
+        (b" (CHANGEDSINCE 12)", Modifiers(12)),
+        (b" (CHANGEDSINCE 12 VANISHED)", Modifiers(12, True)),
+        (b" (partial 5:3)", Modifiers(partial=Partial(3, 5))),
+        (b" (PARTIAL -1:-30 CHANGEDSINCE 1)", Modifiers(1, partial=Partial(1, 30, True))),
+    ],
+)
+def test_modifiers_bound_what_is_fetched(raw: bytes, modifiers: Modifiers) -> None:
+    assert parse_modifiers(Parser(raw)) == modifiers
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b" (VANISHED)", b" ()", b" (CHANGEDSINCE x)", b" (PARTIAL 1:-3)", b" (PARTIAL 0:3)", b" (X)"],
+)
+def test_modifiers_that_make_no_sense_are_refused(raw: bytes) -> None:
     with pytest.raises(ParseError):
-        parse_changedsince(Parser(b" (CHANGEDSINCE 12 VANISHED)"))
+        parse_modifiers(Parser(raw))
+
+
+@pytest.mark.parametrize(
+    ("raw", "item"),
+    [
+        (b"BINARY[1.2]", Binary(b"BINARY[1.2]", "1.2")),
+        (b"binary.peek[]<3.4>", Binary(b"BINARY[]<3>", "", True, False, 3, 4)),
+        (b"BINARY.SIZE[1]", Binary(b"BINARY.SIZE[1]", "1", True, True)),
+    ],
+)
+def test_binary_parts_are_asked_for(raw: bytes, item: Binary) -> None:
+    assert parse_items(Parser(raw)) == (item,)
+
+
+@pytest.mark.parametrize("raw", [b"BINARY[TEXT]", b"BINARY[1.]", b"BINARY", b"BINARY.SIZE[0]"])
+def test_binary_takes_part_numbers_only(raw: bytes) -> None:
+    with pytest.raises(ParseError):
+        parse_items(Parser(raw))
+
+
+def test_a_preview_may_be_lazy() -> None:
+    assert parse_items(Parser(b"(UID PREVIEW (LAZY) FLAGS)")) == ("UID", "PREVIEW", "FLAGS")
 
 
 def test_a_modifier_makes_a_store_conditional() -> None:
