@@ -29,13 +29,14 @@ from libs.protocols.imap.search import (
     Within,
 )
 from libs.protocols.message.date import parse_date
-from libs.protocols.message.read_envelope import read_envelope
+from libs.protocols.message.read_envelope import read_envelope, subject_of
 from libs.protocols.message.searchable import contains, header_contains
 
 _DAY = 86400.0
 # What RFC 9051 §6.4.4 searches in the ENVELOPE, and which of these the header has just like that.
 _IN_ENVELOPE = frozenset(("subject", "from", "to", "cc", "bcc"))
 _SAME_IN_ENVELOPE = frozenset(("subject", "message-id", "in-reply-to"))
+_ESCAPED = frozenset('"\\')
 _WORDS = re.compile(r"[a-z0-9]+")
 _DATE = re.compile(rb'\("([^"\\]*)"')
 
@@ -178,24 +179,34 @@ def _sent_at(envelope: bytes) -> float | None:
     return None if moment is None else moment.epoch + moment.zone * 60
 
 
-def _longest_word(text: str) -> bytes:
+def _pieces(where: str, text: str) -> list[bytes]:
     """What must stand in an ENVELOPE as it is, if the text does and nothing there is encoded."""
+    if where in _SAME_IN_ENVELOPE and not set(text) & _ESCAPED:
+        return [text.encode()]
+    # An address is in pieces there.
     words: list[str] = _WORDS.findall(text)
-    return max(words or [""], key=len).encode()
+    return [word.encode() for word in words]
+
+
+def _field_reader(where: str) -> Callable[[bytes], str]:
+    return lambda envelope: read_envelope(envelope).text(where) or ""
 
 
 def _text(key: Text) -> Test:
     where, text = key.where, key.value.decode("utf-8", "replace")
     folded = text.casefold()
 
-    quick = _longest_word(folded)
+    quick = _pieces(where, folded)
+    read = subject_of if where == "subject" else _field_reader(where)
 
     def in_envelope(_: Entry, envelope: bytes | None, __: bytes | None) -> bool | None:
         if envelope is None:
             return None
-        if quick not in envelope.lower() and b"=?" not in envelope and envelope.isascii():
-            return False
-        return folded in (read_envelope(envelope).text(where) or "").casefold()
+        if b"=?" not in envelope and envelope.isascii():
+            lower = envelope.lower()
+            if not all(piece in lower for piece in quick):
+                return False
+        return folded in read(envelope).casefold()
 
     def in_header(_: Entry, __: bytes | None, content: bytes | None) -> bool | None:
         return None if content is None else header_contains(content, where, text)

@@ -30,6 +30,11 @@ def _flags(flags: int, keywords: str) -> bytes:
     return b"FLAGS " + write.flag_list(to_names(flags, keywords))
 
 
+def uid_and_flags(entry: Entry, _: object = None) -> bytes:
+    """Both items in one go: this is what clients ask for whole mailboxes."""
+    return b"UID %d %b" % (entry.uid, _flags(entry.flags, entry.keywords))
+
+
 def _date(seconds: float) -> bytes:
     return f'"{format_internaldate(seconds).strip()}"'.encode()
 

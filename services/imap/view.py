@@ -11,6 +11,9 @@ from libs.common.mailstore import Entry, Mailbox
 from libs.protocols.imap.parse import LAST, Ranges
 from services.imap.shared import GONE, Change, Mailboxes, SharedMailbox
 
+_MANY = 1000
+"""Sequence numbers asked for at once, from which a table of all of them pays."""
+
 
 @dataclass(slots=True)
 class News:
@@ -122,7 +125,9 @@ class View:
 
     def numbers(self, uids: Sequence[int]) -> list[int]:
         """The sequence numbers of UIDs that are here, in the order of the UIDs."""
-        if len(uids) == len(self.uids):
+        if uids == self.uids:
+            return list(range(1, len(uids) + 1))
+        if len(uids) > _MANY:
             places = {uid: number for number, uid in enumerate(self.uids, 1)}
             return [places[uid] for uid in uids]
         return [self.number(uid) for uid in uids]

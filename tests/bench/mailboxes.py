@@ -49,7 +49,18 @@ service imap-login {{
   }}
 }}
 """
-_WORDS = "pigeon basket letter harbour winter garden silver engine river window".split()
+_WORDS = [
+    "pigeon",
+    "basket",
+    "letter",
+    "harbour",
+    "winter",
+    "garden",
+    "silver",
+    "engine",
+    "river",
+    "window",
+]
 
 
 def message(number: int) -> bytes:

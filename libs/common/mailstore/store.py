@@ -187,7 +187,8 @@ class MailStore:
         async with self._database.reading() as transaction:
             # Asked before anything is stored; what counts is the answer under the lock.
             await check_room(transaction, account_id, len(items), octets)
-        rows = [await self._keep(account_id, item) for item in items]
+        # All at once, so that they share an fsync or a PUT.
+        rows = await asyncio.gather(*(self._keep(account_id, item) for item in items))
 
         async def work(transaction: Transaction) -> list[int]:
             await lock_accounts(transaction, [account_id])

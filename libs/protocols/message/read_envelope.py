@@ -10,6 +10,7 @@ from libs.protocols.message.words import decode_words
 
 _TOKEN = re.compile(rb'([()])|"((?:[^"\\]|\\.)*)"|\{([0-9]{1,10})\}\r\n|NIL|([^\s()"]+)', re.DOTALL)
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_SUBJECT = re.compile(rb'\((?:"[^"\\]*"|NIL) (?:"((?:[^"\\]|\\.)*)"|NIL) ')
 _FIELDS = 10
 _IDS = {"in-reply-to": 8, "message-id": 9}
 _ADDRESS_LISTS = {"from": 2, "sender": 3, "reply-to": 4, "to": 5, "cc": 6, "bcc": 7}
@@ -76,6 +77,13 @@ def _text(value: bytes | None) -> str:
 
 def _shown(one: Mailbox) -> str:
     return f"{one.name} <{one.address}>" if one.name else one.address
+
+
+def subject_of(wire: bytes) -> str:
+    """The subject, decoded; most are found without reading the rest."""
+    if match := _SUBJECT.match(wire):
+        return decode_words(_ESCAPED.sub(rb"\1", match[1] or b""))
+    return read_envelope(wire).subject
 
 
 def read_envelope(wire: bytes) -> EnvelopeFields:

@@ -9,7 +9,7 @@ from libs.common.mailstore import Entry, Flag
 from libs.protocols.imap.fetch import Binary, FetchItem, Modifiers, parse_items, parse_modifiers
 from libs.protocols.imap.parse import ParseError, Parser, Ranges
 from services.imap.outcome import Bad, Done
-from services.imap.respond import ENTRY_ITEMS, entry_item, respond
+from services.imap.respond import ENTRY_ITEMS, entry_item, respond, uid_and_flags
 from services.imap.summaries import Shown
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _BATCH = 500
 """Messages whose rows are read, or whose lines are made, at a time."""
 _SHOWN_ITEMS = frozenset(("ENVELOPE", "BODYSTRUCTURE"))
+_MOST_ASKED = {"UID", "FLAGS"}
 _NOTHING: Shown = (b"", b"")
 
 
@@ -144,6 +145,8 @@ async def _respond_from_memory(session: Session, names: Sequence[str], uids: Seq
 
 def _line(names: Sequence[str]) -> Callable[[Entry, Shown], bytes]:
     """What makes the inside of a response; one function for each item, called in a row."""
+    if set(names) == _MOST_ASKED:
+        return uid_and_flags
     parts = [_part(name) for name in names]
     if len(parts) == 1:
         return parts[0]
