@@ -8,12 +8,24 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from libs.common.accounts import Account, DirectoryUnavailable
 from libs.common.blobstore.protocol import BlobError
 from libs.common.db import DatabaseUnavailable
-from libs.common.mailstore import MailStoreError, to_names
+from libs.common.mailstore import Mailbox, MailStoreError, to_names
 from libs.common.runtime.log import get_logger
 from libs.protocols.imap import write
 from libs.protocols.imap.collect import Collector, Incoming
 from libs.protocols.imap.parse import ParseError, Parser, Ranges
-from services.imap.command import append, copy, fetch, login, mailboxes, search, selection, store
+from services.imap.command import (
+    append,
+    copy,
+    fetch,
+    login,
+    mailboxes,
+    metadata,
+    quota,
+    search,
+    selection,
+    sort,
+    store,
+)
 from services.imap.extensions import Situation, capability_list
 from services.imap.gateway import COMMANDS, Gateway
 from services.imap.outcome import Bad, Done, No
@@ -49,6 +61,13 @@ _AUTHENTICATED: dict[str, Handler] = {
     "EXAMINE": selection.examine,
     "APPEND": append.append,
     "IDLE": selection.idle,
+    "GETQUOTA": quota.getquota,
+    "GETQUOTAROOT": quota.getquotaroot,
+    "SETQUOTA": quota.setquota,
+    "GETMETADATA": metadata.getmetadata,
+    "SETMETADATA": metadata.setmetadata,
+    "COMPRESS": login.compress,
+    "UNAUTHENTICATE": login.unauthenticate,
 }
 _SELECTED: dict[str, Handler] = {
     "CHECK": selection.noop,
@@ -62,13 +81,17 @@ _SELECTED: dict[str, Handler] = {
     "MOVE": copy.move,
     "UID EXPUNGE": store.uid_expunge,
     "UID SEARCH": search.uid_search,
+    "SORT": sort.sort,
+    "UID SORT": sort.uid_sort,
+    "THREAD": sort.thread,
+    "UID THREAD": sort.uid_thread,
     "UID FETCH": fetch.uid_fetch,
     "UID STORE": store.uid_store,
     "UID COPY": copy.uid_copy,
     "UID MOVE": copy.uid_move,
 }
 # RFC 9051 §7.5.1: no EXPUNGE while these are answered, for they speak of sequence numbers.
-_NO_EXPUNGE = frozenset(("FETCH", "STORE", "SEARCH"))
+_NO_EXPUNGE = frozenset(("FETCH", "STORE", "SEARCH", "SORT", "THREAD"))
 # Those that ask for news, or make some; others tell what is known, or what a notice spoke of.
 _LOOK = frozenset(
     ("NOOP", "CHECK", "EXPUNGE", "UID EXPUNGE", "MOVE", "UID MOVE", "COPY", "UID COPY", "APPEND")
@@ -182,6 +205,21 @@ class Session:
         self.account = account
         self.collector.trusted = True
         self.stream.trust()
+
+    def distrust(self) -> None:
+        """Forget who the client was, and all that it has turned on."""
+        self.leave()
+        self.account = None
+        self.collector.trusted = False
+        self.enabled.clear()
+        self.condstore = False
+
+    async def box(self, name: str) -> Mailbox:
+        """The mailbox with this name, which must be there."""
+        found = await self.gateway.store.mailbox(self.owner().id, name)
+        if found is None:
+            raise No(f"there is no mailbox {name!r}", "NONEXISTENT")
+        return found
 
     async def receive(self) -> None:
         """Read more from the client; raises when nothing comes any more."""

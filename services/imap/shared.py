@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from libs.common.mailstore import Entry, Mailbox, MailStore
 
@@ -49,6 +49,8 @@ class SharedMailbox:
         """There may be more in the store than here."""
         self.keywords: set[str] = set()
         """All that were seen on messages of this mailbox."""
+        self.sort_keys: dict[str, dict[int, Any]] = {}
+        """What SORT and THREAD made of ENVELOPEs, by criterion and UID; it never changes."""
         self.head = 0
         """How many changes there have been since the process opened the mailbox."""
         self._lock = asyncio.Lock()
@@ -142,6 +144,8 @@ class SharedMailbox:
     def _forget_one(self) -> None:
         for uid in self.changes.popleft().expunged:
             self.entries.pop(uid, None)
+            for kept in self.sort_keys.values():
+                kept.pop(uid, None)
 
     def since(self, position: int) -> list[Change] | None:
         """The changes from a position on; None when they are not remembered any more."""

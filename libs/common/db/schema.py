@@ -135,6 +135,8 @@ message = Table(
     Column("preview", Text, nullable=False, server_default=""),
     # JSON: the MIME parts with their octet offsets in the content.
     Column("parts", LargeBinary, nullable=False),
+    # Message-IDs that it refers to, the oldest first, separated by spaces (RFC 5256 §3).
+    Column("thread_refs", Text, nullable=False, server_default=""),
 )
 Index("ix_message_message_id", message.c.message_id)
 Index("ix_message_segment", message.c.segment)
@@ -187,6 +189,46 @@ vanished = Table(
     Column("modseq", BigInteger, nullable=False),
 )
 Index("ix_vanished_mailbox_id_modseq", vanished.c.mailbox_id, vanished.c.modseq)
+
+recoverable = Table(
+    "recoverable",
+    metadata,
+    _id(),
+    # What was expunged, or went with its mailbox, and can be had back until `expires_at`.
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), nullable=False),
+    Column("mailbox", Text, nullable=False),
+    Column("uid", BigInteger, nullable=False),
+    Column("mail_id", Text, ForeignKey("message.mail_id"), nullable=False, index=True),
+    Column("flags", Integer, nullable=False),
+    Column("keywords", Text, nullable=False),
+    Column("internaldate", Double, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("expunged_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+Index("ix_recoverable_account_id_expunged_at", recoverable.c.account_id, recoverable.c.expunged_at)
+Index("ix_recoverable_expires_at", recoverable.c.expires_at)
+
+annotation = Table(
+    "annotation",
+    metadata,
+    # METADATA (RFC 5464); mailbox_id 0 is the account itself, whatever its mailboxes.
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("mailbox_id", Id, primary_key=True),
+    Column("entry", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+mailbox_right = Table(
+    "mailbox_right",
+    metadata,
+    # ACL (RFC 4314): what an address, or `anyone`, may do in a mailbox that it does not own.
+    Column("mailbox_id", Id, ForeignKey("mailbox.id", ondelete="CASCADE"), primary_key=True),
+    Column("identifier", Text, primary_key=True),
+    Column("rights", Text, nullable=False),
+)
+Index("ix_mailbox_right_identifier", mailbox_right.c.identifier)
 
 delivery_log = Table(
     "delivery_log",

@@ -5,11 +5,13 @@ inside of this package.  UIDs and MODSEQs are allocated under the mailbox's row 
 visible in that order (RFC 9051 §2.3.1.1, RFC 7162 §3.1).
 """
 
+from libs.common.mailstore.annotations import ACCOUNT
 from libs.common.mailstore.flags import Flag, from_names, to_names
 from libs.common.mailstore.mailbox import Entry, Mailbox, MailStoreError, Stored
 from libs.common.mailstore.store import AppendItem, MailStore
 
 __all__ = [
+    "ACCOUNT",
     "AppendItem",
     "Entry",
     "Flag",

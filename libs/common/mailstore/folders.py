@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from libs.common.db import Transaction
-from libs.common.db.schema import account, mailbox
+from libs.common.db.schema import account, annotation, mailbox, mailbox_message
 from libs.common.mailstore.append import count_accounts, lock_accounts
+from libs.common.mailstore.flags import Flag
 from libs.common.mailstore.mailbox import Mailbox, MailStoreError
 
 SEPARATOR = "/"
@@ -17,6 +19,9 @@ MAX_NAME = 500
 MAX_DEPTH = 20
 MAX_MAILBOXES = 10_000
 """In one account."""
+
+SPECIAL_USES = ("\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash")
+"""What CREATE takes (RFC 6154 §2); \\All would be a view of everything, which we do not have."""
 
 COLUMNS = (
     mailbox.c.id,
@@ -84,7 +89,10 @@ async def create(
     """Create a mailbox and those above it (RFC 9051 §6.3.4)."""
     name = check_name(name)
     await lock_accounts(transaction, [account_id])
-    known = {box.name for box in await list_mailboxes(transaction, account_id)}
+    boxes = await list_mailboxes(transaction, account_id)
+    known = {box.name for box in boxes}
+    if special_use:
+        _check_use(special_use, boxes)
     if name in known:
         raise MailStoreError("ALREADYEXISTS", f"mailbox {name!r} exists already")
     if len(known) >= MAX_MAILBOXES:
@@ -96,6 +104,24 @@ async def create(
             use = special_use if part == name else ""
             await _insert(transaction, account_id, part, use)
     return await require(transaction, account_id, name)
+
+
+def _check_use(special_use: str, boxes: Iterable[Mailbox]) -> None:
+    """One mailbox for each use, so that clients agree which one it is (RFC 6154 §5.3)."""
+    if special_use not in SPECIAL_USES:
+        raise MailStoreError("USEATTR", f"the uses are {', '.join(SPECIAL_USES)}")
+    if any(box.special_use == special_use for box in boxes):
+        raise MailStoreError("USEATTR", f"there is a mailbox for {special_use} already")
+
+
+async def deleted(transaction: Transaction, mailbox_id: int) -> tuple[int, int]:
+    """(messages, octets) that EXPUNGE would remove."""
+    query = select(func.count(), func.coalesce(func.sum(mailbox_message.c.size), 0)).where(
+        mailbox_message.c.mailbox_id == mailbox_id,
+        mailbox_message.c.flags.bitwise_and(int(Flag.DELETED)) != 0,
+    )
+    count, octets = await transaction.one_or_none(query)
+    return int(count), int(octets)
 
 
 async def _insert(transaction: Transaction, account_id: int, name: str, special_use: str) -> None:
@@ -127,6 +153,8 @@ async def remove(transaction: Transaction, account_id: int, name: str) -> None:
     if found.name == "INBOX":
         raise MailStoreError("CANNOT", "INBOX cannot be deleted")
     await count_accounts(transaction, [(account_id, -found.messages, -found.octets)])
+    # Not by a foreign key, because those of the account itself are in the same table.
+    await transaction.execute(delete(annotation).where(annotation.c.mailbox_id == found.id))
     await transaction.execute(delete(mailbox).where(mailbox.c.id == found.id))
 
 

@@ -45,4 +45,5 @@ def message_row(
         "sent_at": summary.sent_at,
         "preview": summary.preview,
         "parts": summary.parts,
+        "thread_refs": summary.thread_refs,
     }

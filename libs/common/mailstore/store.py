@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -19,11 +19,12 @@ from libs.common.db.schema import mailbox, mailbox_message, message, vanished
 from libs.common.jobs import Envelope, Origin, RecordHeader, new_mail_id
 from libs.common.jobs.record import encode_header
 from libs.common.mailstore import folders
+from libs.common.mailstore.annotations import annotate, read_annotations
 from libs.common.mailstore.append import Addition, add, lock_accounts
 from libs.common.mailstore.change import change_flags, expunge, move, require_owner, sources
 from libs.common.mailstore.mailbox import Entry, Mailbox, MailStoreError, Stored
 from libs.common.mailstore.messages import message_row
-from libs.common.mailstore.quota import check_room
+from libs.common.mailstore.quota import Usage, check_room, usage
 from libs.common.queue.protocol import Queue
 from libs.protocols.message.summary import Summary, summarise
 
@@ -61,6 +62,15 @@ _STORED = select(
 
 _SUMMARIES = select(
     mailbox_message.c.mail_id, message.c.envelope, message.c.bodystructure
+).join_from(mailbox_message, message, message.c.mail_id == mailbox_message.c.mail_id)
+
+_THREADS = select(
+    mailbox_message.c.uid,
+    mailbox_message.c.internaldate,
+    message.c.message_id,
+    message.c.thread_refs,
+    message.c.subject,
+    message.c.sent_at,
 ).join_from(mailbox_message, message, message.c.mail_id == mailbox_message.c.mail_id)
 
 
@@ -119,6 +129,27 @@ class MailStore:
             lambda tx: folders.subscribe(tx, account_id, name, subscribed), lambda _: []
         )
 
+    async def deleted(self, mailbox_id: int) -> tuple[int, int]:
+        """(messages, octets) that are \\Deleted."""
+        async with self._database.reading() as transaction:
+            return await folders.deleted(transaction, mailbox_id)
+
+    async def usage(self, account_id: int) -> Usage:
+        """What the account uses, and may use."""
+        async with self._database.reading() as transaction:
+            return await usage(transaction, account_id)
+
+    async def annotations(self, account_id: int, mailbox_id: int) -> dict[str, bytes]:
+        """The METADATA of a mailbox, or of the account (`ACCOUNT`), by entry name."""
+        async with self._database.reading() as transaction:
+            return await read_annotations(transaction, account_id, mailbox_id)
+
+    async def annotate(
+        self, account_id: int, mailbox_id: int, values: Mapping[str, bytes | None]
+    ) -> None:
+        """Set METADATA entries; None removes one."""
+        await self._write(lambda tx: annotate(tx, account_id, mailbox_id, values), lambda _: [])
+
     async def entries(self, mailbox_id: int, since_modseq: int = 0) -> list[Entry]:
         """The messages whose MODSEQ is above `since_modseq`, by UID."""
         query = select(*_ENTRY).where(mailbox_message.c.mailbox_id == mailbox_id)
@@ -134,6 +165,13 @@ class MailStore:
         async with self._database.reading() as transaction:
             rows = await transaction.rows(query.where(mailbox_message.c.mailbox_id == mailbox_id))
         return dict(tuple(row) for row in rows)
+
+    async def threads(self, mailbox_id: int, uids: Sequence[int]) -> Sequence[Any]:
+        """Rows of (uid, internaldate, message_id, thread_refs, subject, sent_at), by UID."""
+        query = _THREADS.where(mailbox_message.c.mailbox_id == mailbox_id)
+        query = query.where(_chosen(uids, self._database.dialect))
+        async with self._database.reading() as transaction:
+            return await transaction.rows(query)
 
     async def vanished(self, mailbox_id: int, since_modseq: int) -> list[int]:
         """UIDs that left the mailbox after `since_modseq`, ascending (RFC 7162 §3.2.10)."""

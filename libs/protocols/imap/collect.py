@@ -22,7 +22,9 @@ MAX_STRANGER_COMMAND = 8192
 """Octets of a whole command before login."""
 
 _LITERAL = re.compile(rb"\{(\d{1,20})(\+?)\}\r?\n\Z")
-_APPEND = re.compile(rb"[^ \r\n]{1,200} APPEND ", re.IGNORECASE)
+_APPEND = re.compile(
+    rb"[^ \r\n]{1,200} (?:APPEND |(?:UID )?REPLACE [^ \r\n]{1,20} )", re.IGNORECASE
+)
 _TAG = re.compile(rb"[!#$&',-\[\]-z|}~^_`:;<=>?@A-Z0-9./a-z]{1,200}(?= )")
 
 
@@ -98,6 +100,10 @@ class Collector:
         """Forget everything (STARTTLS)."""
         self._buffer.clear()
         self.forget()
+
+    def drain(self) -> bytes:
+        """All that is here and not yet part of a command."""
+        return self._take(len(self._buffer))
 
     def forget(self) -> None:
         """Give up the command under way: what comes next is a new one."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from libs.protocols.imap.metadata import parse_entries
 from libs.protocols.imap.parse import ParseError, Parser
 from libs.protocols.imap.pattern import MAX_WILDCARDS
 
 STATUS_ITEMS = frozenset(
-    ("MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "RECENT", "HIGHESTMODSEQ", "SIZE")
+    (
+        *("MESSAGES", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "RECENT", "HIGHESTMODSEQ", "SIZE"),
+        *("DELETED", "DELETED-STORAGE", "APPENDLIMIT", "MAILBOXID"),
+    )
 )
 MAX_PATTERNS = 50
 _SELECTION = frozenset(("SUBSCRIBED", "REMOTE", "RECURSIVEMATCH", "SPECIAL-USE"))
-_RETURN_OPTIONS = frozenset(("SUBSCRIBED", "CHILDREN", "SPECIAL-USE"))
+_RETURN_OPTIONS = frozenset(("SUBSCRIBED", "CHILDREN", "SPECIAL-USE", "MYRIGHTS"))
+_USE = re.compile(rb" \(USE \(", re.IGNORECASE)
 _RETURN = re.compile(rb" RETURN \(", re.IGNORECASE)
 
 
@@ -29,6 +34,8 @@ class List:
     """SUBSCRIBED, CHILDREN, SPECIAL-USE: what is to be told of each."""
     status: tuple[str, ...] = ()
     """STATUS items of each (RFC 5819)."""
+    metadata: tuple[str, ...] = ()
+    """METADATA entries of each (RFC 9590)."""
     extended: bool = False
 
 
@@ -45,14 +52,12 @@ def parse_list(parser: Parser) -> List:
     parser.space()
     patterns = [parser.pattern()] if not parser.peek(b"(") else _patterns(parser)
     extended = extended or len(patterns) > 1
-    returned = frozenset[str]()
-    status: tuple[str, ...] = ()
+    found = List(reference, tuple(patterns), selection, extended=extended)
     if parser.try_match(_RETURN):
-        returned, status = _returned(parser)
-        extended = True
+        found = _returned(parser, found)
     parser.end()
     _check(reference, patterns)
-    return List(reference, tuple(patterns), selection, returned, status, extended)
+    return found
 
 
 def parse_lsub(parser: Parser) -> List:
@@ -78,6 +83,19 @@ def parse_status_items(parser: Parser) -> tuple[str, ...]:
         if not parser.peek(b")"):
             parser.space()
     return tuple(items)
+
+
+def parse_create(parser: Parser) -> tuple[str, str]:
+    """(name, special use) of CREATE: `name (USE (\\Sent))` (RFC 6154 §3)."""
+    parser.space()
+    name = parser.mailbox()
+    use = ""
+    if parser.try_match(_USE):
+        use = parser.flag().capitalize() if not parser.peek(b")") else ""
+        if not parser.take(b"))"):
+            raise ParseError("a mailbox has one special use at most")
+    parser.end()
+    return name, "\\" + use[1:].capitalize() if use else ""
 
 
 def _check(reference: str, patterns: list[str]) -> None:
@@ -111,16 +129,22 @@ def _option(parser: Parser, known: frozenset[str]) -> str:
     return word
 
 
-def _returned(parser: Parser) -> tuple[frozenset[str], tuple[str, ...]]:
+def _returned(parser: Parser, asked: List) -> List:
     found: set[str] = set()
     status: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     while not parser.take(b")"):
-        word = _option(parser, _RETURN_OPTIONS | {"STATUS"})
+        word = _option(parser, _RETURN_OPTIONS | {"STATUS", "METADATA"})
         if word == "STATUS":
             parser.space()
             status = parse_status_items(parser)
+        elif word == "METADATA":
+            parser.space()
+            metadata = parse_entries(parser)
         else:
             found.add(word)
         if not parser.peek(b")"):
             parser.space()
-    return frozenset(found), status
+    return replace(
+        asked, returned=frozenset(found), status=status, metadata=metadata, extended=True
+    )

@@ -23,11 +23,15 @@ MAX_TEXT = 998
 MAX_ATTACHMENTS = 100
 """Attachments whose names are kept."""
 
+MAX_REFS = 100
+"""Message-IDs that a message refers to."""
+
 MAX_NAME = 255
 """Characters of the name of an attachment."""
 
 # Octets of a field that are decoded for MAX_TEXT characters: RFC 2047 needs at most 12 for one.
 _RAW_TEXT = 16 * MAX_TEXT
+_MAX_REFERENCES = 64 * 1024
 _BREAKS = re.compile(r"[\r\n\t\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _MESSAGE_ID = re.compile(rb"<[^<>\s]++>")
 
@@ -59,6 +63,8 @@ class Summary:
     """The first address of the author, or the empty string."""
     attachments: tuple[str, ...]
     """File names of the attachments; empty strings for those without a name."""
+    thread_refs: str
+    """The Message-IDs of References, or else the first one of In-Reply-To, separated by spaces."""
 
 
 def summarise(content: bytes) -> Summary:
@@ -82,6 +88,7 @@ def summarise(content: bytes) -> Summary:
         limited=structure.reason or ("addresses" if shown.cut or wire.cut else ""),
         from_address=_from_address(shown),
         attachments=_attachments(root),
+        thread_refs=_thread_refs(header),
     )
 
 
@@ -94,6 +101,16 @@ def _message_id(header: Header) -> str:
     value = header.first(b"message-id") or b""
     match = _MESSAGE_ID.search(value)
     return _line(decode_text((match[0] if match else value)[:_RAW_TEXT]), MAX_TEXT)
+
+
+def _thread_refs(header: Header) -> str:
+    """What threading goes by (RFC 5256 §3); of too many the first and the last ones stay."""
+    found = _MESSAGE_ID.findall((header.first(b"references") or b"")[:_MAX_REFERENCES])
+    if not found:
+        found = _MESSAGE_ID.findall((header.first(b"in-reply-to") or b"")[:_RAW_TEXT])[:1]
+    if len(found) > MAX_REFS:
+        found = found[:1] + found[1 - MAX_REFS :]
+    return storable(" ".join(decode_text(one[:MAX_TEXT]) for one in found))
 
 
 def _from_address(shown: Envelope) -> str:

@@ -88,6 +88,8 @@ def _linked(messages: Sequence[Threaded]) -> list[Node]:
 
 def _is_above(node: Node, other: Node) -> bool:
     """Is `node` the other one, or above it?  Linking would close a circle then."""
+    if not node.children:
+        return node is other
     at: Node | None = other
     while at is not None:
         if at is node:

@@ -68,6 +68,28 @@ async def enable(session: Session, parser: Parser) -> Done:
     return Done("enabled what we have")
 
 
+async def compress(session: Session, parser: Parser) -> Done:
+    """COMPRESS (RFC 4978)."""
+    parser.space()
+    algorithm = parser.atom()
+    parser.end()
+    if algorithm != "DEFLATE":
+        raise No("the algorithm is DEFLATE", "CANNOT")
+    if session.stream.compressed:
+        raise No("compression is active already", "COMPRESSIONACTIVE")
+    session.stream.add(b"%b OK deflating from here on\r\n" % session.tag.encode())
+    await session.stream.flush()
+    session.stream.compress(session.collector.drain())
+    return Silent()
+
+
+async def unauthenticate(session: Session, parser: Parser) -> Done:
+    """UNAUTHENTICATE (RFC 8437): back to where nobody is logged in."""
+    parser.end()
+    session.distrust()
+    return Done("who are you?", f"CAPABILITY {session.capabilities().decode()}")
+
+
 async def starttls(session: Session, parser: Parser) -> Done:
     """STARTTLS; what the client sent after it in plain text is thrown away."""
     parser.end()

@@ -7,16 +7,23 @@ from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from libs.common.mailstore import Mailbox
-from libs.protocols.imap import write
-from libs.protocols.imap.list import List, parse_list, parse_lsub, parse_status_items
+from libs.protocols.imap.list import (
+    List,
+    parse_create,
+    parse_list,
+    parse_lsub,
+    parse_status_items,
+)
 from libs.protocols.imap.parse import Parser
 from libs.protocols.imap.pattern import matches
-from services.imap.outcome import Done, No
+from services.imap.command import metadata
+from services.imap.outcome import Done
 
 if TYPE_CHECKING:
     from services.imap.session import Session
 
 _SEPARATORS = re.compile("/")
+_DELETED = frozenset(("DELETED", "DELETED-STORAGE"))
 _CHILDINFO = frozenset(("SUBSCRIBED", "SPECIAL-USE"))
 
 
@@ -53,9 +60,14 @@ async def _tell(session: Session, word: bytes, asked: List) -> None:
     for box in boxes:
         if not (box.name in selected or box.name in above) or not _matches(asked, box.name):
             continue
-        session.untagged(_line(word, box, asked, parents, below=box.name in above))
+        name = session.name(box.name)
+        session.untagged(_line(word, box, name, asked, parents, below=box.name in above))
         if asked.status:
-            _tell_status(session, box, asked.status)
+            await tell_status(session, box, asked.status)
+        if asked.metadata:
+            annotated = await session.gateway.store.annotations(box.account_id, box.id)
+            wanted = [(entry, annotated.get(entry)) for entry in asked.metadata]
+            metadata.tell(session, box.name, [(e, v) for e, v in wanted if v is not None])
 
 
 def _wanted(asked: List, box: Mailbox) -> bool:
@@ -76,13 +88,15 @@ def _matches(asked: List, name: str) -> bool:
     return any(matches(asked.reference + pattern, name) for pattern in asked.patterns)
 
 
-def _line(word: bytes, box: Mailbox, asked: List, parents: Container[str], *, below: bool) -> bytes:
+def _line(
+    word: bytes, box: Mailbox, name: bytes, asked: List, parents: Container[str], *, below: bool
+) -> bytes:
     words = ["\\HasChildren" if box.name in parents else "\\HasNoChildren"]
     if box.subscribed and asked.extended and "SUBSCRIBED" in asked.returned | asked.selection:
         words.append("\\Subscribed")
     if box.special_use:
         words.append(box.special_use)
-    line = b'%b (%b) "/" %b' % (word, " ".join(words).encode(), write.mailbox(box.name))
+    line = b'%b (%b) "/" %b' % (word, " ".join(words).encode(), name)
     # RFC 5258 §3.5: why a mailbox is listed that the selection alone would not have brought.
     chosen = b" ".join(b'"%b"' % item.encode() for item in sorted(asked.selection & _CHILDINFO))
     return line + (b' ("CHILDINFO" (%b))' % chosen if below and chosen else b"")
@@ -95,17 +109,23 @@ async def status(session: Session, parser: Parser) -> Done:
     parser.space()
     items = parse_status_items(parser)
     parser.end()
-    box = await session.gateway.store.mailbox(session.owner().id, name)
-    if box is None:
-        raise No(f"there is no mailbox {name!r}", "NONEXISTENT")
+    box = await session.box(name)
     if "HIGHESTMODSEQ" in items:
         session.use_condstore()
-    _tell_status(session, box, items)
+    await tell_status(session, box, items)
     return Done("that is all")
 
 
-def _tell_status(session: Session, box: Mailbox, items: Iterable[str]) -> None:
-    values = {
+async def tell_status(session: Session, box: Mailbox, items: Iterable[str]) -> None:
+    """The STATUS response of one mailbox."""
+    count = octets = 0
+    if not _DELETED.isdisjoint(items):
+        count, octets = await session.gateway.store.deleted(box.id)
+    values: dict[str, int | str] = {
+        "DELETED": count,
+        "DELETED-STORAGE": octets,
+        "APPENDLIMIT": session.gateway.settings.max_append_octets,
+        "MAILBOXID": f"({box.object_id})",
         "MESSAGES": box.messages,
         "UIDNEXT": box.uidnext,
         "UIDVALIDITY": box.uidvalidity,
@@ -115,7 +135,7 @@ def _tell_status(session: Session, box: Mailbox, items: Iterable[str]) -> None:
         "SIZE": box.octets,
     }
     text = " ".join(f"{item} {values[item]}" for item in items)
-    session.untagged(b"STATUS %b (%b)" % (write.mailbox(box.name), text.encode()))
+    session.untagged(b"STATUS %b (%b)" % (session.name(box.name), text.encode()))
 
 
 def _one_name(parser: Parser) -> str:
@@ -124,11 +144,10 @@ def _one_name(parser: Parser) -> str:
 
 
 async def create(session: Session, parser: Parser) -> Done:
-    """CREATE."""
-    name = _one_name(parser)
-    parser.end()
-    await session.gateway.store.create(session.owner().id, name)
-    return Done("created")
+    """CREATE, with its special use if it has one (RFC 6154 §3)."""
+    name, special_use = parse_create(parser)
+    box = await session.gateway.store.create(session.owner().id, name, special_use)
+    return Done("created", f"MAILBOXID ({box.object_id})")
 
 
 async def delete(session: Session, parser: Parser) -> Done:

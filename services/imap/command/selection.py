@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from libs.common.mailstore import Flag
 from libs.protocols.imap.parse import Parser
 from libs.protocols.imap.select import Resync, parse_parameters
-from services.imap.outcome import Bad, Done, No, Silent
+from services.imap.outcome import Bad, Done, Silent
 from services.imap.view import View
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ async def _select(session: Session, parser: Parser, *, read_only: bool) -> Done:
     if session.view is not None:
         session.leave()
         session.untagged(b"OK [CLOSED] the mailbox before it")
-    box = await session.gateway.store.mailbox(session.owner().id, name)
-    if box is None:
-        raise No(f"there is no mailbox {name!r}", "NONEXISTENT")
+    box = await session.box(name)
     view = View(box, session.changed, read_only=read_only)
     await view.load(session.gateway.mailboxes)
     session.view = view
