@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 def _line(tag: str, word: str, text: str, code: str) -> bytes:
     inside = f"[{code}] " if code else ""
+    # IMAP texts are ASCII, and our rules are cited as in the code.
+    text = text.replace("§", "section ")
     return f"{tag} {word} {inside}{text}\r\n".encode("ascii", "replace")
 
 

@@ -14,15 +14,14 @@ from libs.protocols.imap import write
 from libs.protocols.imap.fetch import Binary, FetchItem, Section
 from libs.protocols.message.date import format_internaldate
 from libs.protocols.message.decode import UnknownEncoding, decode_transfer
-from libs.protocols.message.header import MAX_HEADER_OCTETS, parse_header
 from libs.protocols.message.summary import find_part
 from services.imap.outcome import No
+from services.imap.part import CHUNK, read_fields, span_of
 
 if TYPE_CHECKING:
     from services.imap.session import Session
 
 log = get_logger(__name__)
-_CHUNK = 256 * 1024
 
 
 @lru_cache(maxsize=4096)
@@ -105,13 +104,13 @@ class Response:
 
     async def read(self, stored: Stored, start: int, stop: int) -> None:
         """Octets of the message, in blocks, none of which is read before the last one was sent."""
-        for at in range(start, stop, _CHUNK):
-            if self._octets >= _CHUNK:
+        for at in range(start, stop, CHUNK):
+            if self._octets >= CHUNK:
                 self._hand_over()
                 self._sent = True
                 await self._session.stream.flush()
             try:
-                data = await self._session.gateway.store.read(stored, at, min(at + _CHUNK, stop))
+                data = await self._session.gateway.store.read(stored, at, min(at + CHUNK, stop))
             except BlobError as error:
                 if not self._sent:
                     raise
@@ -132,29 +131,14 @@ class Response:
         self._octets = 0
 
 
-def _span(section: Section, stored: Stored) -> tuple[int, int] | None:
-    """Octets [start, stop) of prefix and content; None: no such part."""
-    before = len(stored.prefix)
-    if section.part == "":
-        return 0, before + stored.content_size
-    found = find_part(stored.parts, section.part)
-    if found is None:
-        return None
-    if section.part == "HEADER":
-        # The prefix is the beginning of the header that clients see.
-        return 0, before + found.end
-    return before + found.start, before + found.end
-
-
 async def _section(session: Session, response: Response, section: Section, stored: Stored) -> None:
-    span = _span(section, stored)
+    span = span_of(section, stored)
     if span is None:
         response.add(section.label + b' ""')
         return
     start, stop = span
     if section.fields:
-        stop = min(stop, start + len(stored.prefix) + MAX_HEADER_OCTETS)
-        data = _pick(await session.gateway.store.read(stored, start, stop), section)
+        data = await read_fields(session.gateway.store, section, stored, span)
         end = None if section.count is None else section.start + section.count
         data = data[section.start : end]
         response.add(section.label + b" {%d}\r\n" % len(data) + data)
@@ -164,17 +148,6 @@ async def _section(session: Session, response: Response, section: Section, store
         stop = min(start + section.count, stop)
     response.add(section.label + b" {%d}\r\n" % (stop - start))
     await response.read(stored, start, stop)
-
-
-def _pick(header: bytes, section: Section) -> bytes:
-    """The fields asked for, unchanged, with the blank line (RFC 9051 §6.4.5.1)."""
-    wanted = set(section.fields)
-    parts = [
-        header[field.start : field.end]
-        for field in parse_header(header).fields
-        if (field.name.lower() in wanted) != section.invert
-    ]
-    return b"".join(parts) + b"\r\n"
 
 
 async def _binary(session: Session, response: Response, item: Binary, stored: Stored) -> None:

@@ -89,12 +89,26 @@ _SELECTED: dict[str, Handler] = {
     "UID STORE": store.uid_store,
     "UID COPY": copy.uid_copy,
     "UID MOVE": copy.uid_move,
+    "REPLACE": append.replace,
+    "UID REPLACE": append.uid_replace,
 }
 # RFC 9051 §7.5.1: no EXPUNGE while these are answered, for they speak of sequence numbers.
 _NO_EXPUNGE = frozenset(("FETCH", "STORE", "SEARCH", "SORT", "THREAD"))
 # Those that ask for news, or make some; others tell what is known, or what a notice spoke of.
 _LOOK = frozenset(
-    ("NOOP", "CHECK", "EXPUNGE", "UID EXPUNGE", "MOVE", "UID MOVE", "COPY", "UID COPY", "APPEND")
+    (
+        "NOOP",
+        "CHECK",
+        "EXPUNGE",
+        "UID EXPUNGE",
+        "MOVE",
+        "UID MOVE",
+        "COPY",
+        "UID COPY",
+        "APPEND",
+        "REPLACE",
+        "UID REPLACE",
+    )
 )
 
 
@@ -131,7 +145,12 @@ class Session:
         """What CAPABILITY depends on."""
         plain = self.loopback and self.gateway.settings.allow_plain_login
         return Situation(
-            self.gateway.tls is not None, self.tls, self.tls or plain, self.account is not None
+            self.gateway.tls is not None,
+            self.tls,
+            self.tls or plain,
+            self.account is not None,
+            self.stream.compressed,
+            self.gateway.settings.max_append_octets,
         )
 
     @property

@@ -49,8 +49,9 @@ class Stream:
 
     def add(self, data: bytes) -> None:
         """Send this with the next flush."""
-        self._out.append(data)
-        self._octets += len(data)
+        if data:
+            self._out.append(data)
+            self._octets += len(data)
 
     @property
     def full(self) -> bool:

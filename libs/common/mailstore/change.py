@@ -128,6 +128,18 @@ async def expunge(transaction: Transaction, mailbox_id: int, uids: Sequence[int]
     return [row.uid for row in rows]
 
 
+async def remove(
+    transaction: Transaction, account_id: int, mailbox_id: int, uids: Sequence[int]
+) -> list[int]:
+    """Remove these messages, \\Deleted or not, of an account that is locked; the UIDs removed."""
+    state = await lock_mailboxes(transaction, [mailbox_id])
+    if mailbox_id not in state:
+        raise MailStoreError("NONEXISTENT", "the mailbox is gone")
+    rows = await sources(transaction, mailbox_id, uids)
+    await _remove(transaction, account_id, mailbox_id, state[mailbox_id][1] + 1, rows)
+    return [row.uid for row in rows]
+
+
 async def move(
     transaction: Transaction, account_id: int, mailbox_id: int, uids: Sequence[int], to_id: int
 ) -> list[tuple[int, int]]:

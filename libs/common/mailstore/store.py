@@ -20,8 +20,15 @@ from libs.common.jobs import Envelope, Origin, RecordHeader, new_mail_id
 from libs.common.jobs.record import encode_header
 from libs.common.mailstore import folders
 from libs.common.mailstore.annotations import annotate, read_annotations
-from libs.common.mailstore.append import Addition, add, lock_accounts
-from libs.common.mailstore.change import change_flags, expunge, move, require_owner, sources
+from libs.common.mailstore.append import Addition, add, lock_accounts, lock_mailboxes
+from libs.common.mailstore.change import (
+    change_flags,
+    expunge,
+    move,
+    remove,
+    require_owner,
+    sources,
+)
 from libs.common.mailstore.mailbox import Entry, Mailbox, MailStoreError, Stored
 from libs.common.mailstore.messages import message_row
 from libs.common.mailstore.quota import Usage, check_room, usage
@@ -236,6 +243,27 @@ class MailStore:
 
         uids = await self._write(work, lambda _: [box.id])
         return box.uidvalidity, uids
+
+    async def replace(
+        self, account_id: int, name: str, item: AppendItem, mailbox_id: int, uid: int
+    ) -> tuple[int, int]:
+        """Append a message and remove another one at once (RFC 8508); (UIDVALIDITY, UID)."""
+        box = await self._target(account_id, name)
+        row = await self._keep(account_id, item)
+
+        async def work(transaction: Transaction) -> int:
+            await lock_accounts(transaction, [account_id])
+            await require_owner(transaction, account_id, mailbox_id)
+            await lock_mailboxes(transaction, [mailbox_id, box.id])
+            if not await remove(transaction, account_id, mailbox_id, [uid]):
+                raise MailStoreError("EXPUNGEISSUED", "the message is gone")
+            await check_room(transaction, account_id, 1, _size(item.content))
+            await transaction.insert(message, [row])
+            (new,) = await add(transaction, _additions(account_id, box.id, [item], [row]))
+            return new
+
+        new = await self._write(work, lambda _: [mailbox_id, box.id])
+        return box.uidvalidity, new
 
     async def _keep(self, account_id: int, item: AppendItem) -> dict[str, object]:
         """Store the content; the row that refers to it."""

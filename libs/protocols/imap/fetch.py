@@ -147,6 +147,14 @@ def _item(parser: Parser, name: str) -> FetchItem:
     return name
 
 
+def parse_section(text: bytes) -> Section:
+    """What stands between the brackets of BODY[...]."""
+    parser = Parser(b"[" + text + b"]")
+    section = _section(parser, peek=True)
+    parser.end()
+    return section
+
+
 def _section(parser: Parser, *, peek: bool) -> Section:
     parser.expect(b"[")
     match = parser.match(_SECTION, "a section")

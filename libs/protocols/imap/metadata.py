@@ -9,8 +9,9 @@ from libs.protocols.imap.parse import ParseError, Parser
 
 MAX_ENTRIES = 100
 """Entries named in one command."""
-_ENTRY = re.compile(r"/(?:private|shared)(?:/[^/*%\x00-\x19\x7f]{1,100}){1,20}")
+_ENTRY = re.compile(r"/(?:private|shared)(?:/[^/*%\x00-\x19\x7f]{1,100}){0,20}")
 INFINITE = -1
+_LEVELS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ def parse_setmetadata(parser: Parser) -> tuple[str, dict[str, bytes | None]]:
     values: dict[str, bytes | None] = {}
     while True:
         name = _entry(parser)
+        if name.count("/") < _LEVELS:
+            raise ParseError("an entry is named like /private/comment or /shared/comment")
         parser.space()
         values[name] = parser.nstring()
         if len(values) > MAX_ENTRIES:

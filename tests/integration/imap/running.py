@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import imaplib
 import os
 import socket
 import ssl
@@ -11,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+from imapclient import IMAPClient
 
 from libs.common.mailstore import AppendItem, MailStore
 from services.platform import Platform
@@ -131,3 +134,26 @@ class Raw:
     async def close(self) -> None:
         """Hang up."""
         self.writer.close()
+
+
+def imap4(gateway: Running) -> imaplib.IMAP4:
+    """An imaplib session of alice."""
+    client = imaplib.IMAP4("127.0.0.1", gateway.port, timeout=20)
+    client.login(ALICE, PASSWORD)
+    return client
+
+
+def client_of(gateway: Running, account: str = ALICE) -> IMAPClient:
+    """An imapclient session."""
+    client = IMAPClient("127.0.0.1", gateway.port, ssl=False, timeout=20)
+    client.login(account, PASSWORD)
+    return client
+
+
+def tried(client: imaplib.IMAP4, *words: str) -> tuple[str, bytes]:
+    """(OK, NO or BAD, and the text) of a command that imaplib may take for an error."""
+    try:
+        typ, data = client.xatom(*words)
+    except imaplib.IMAP4.error as error:
+        return "BAD", str(error).encode()
+    return typ, data[0] or b""
