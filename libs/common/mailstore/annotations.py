@@ -11,7 +11,7 @@ from libs.common.db.schema import annotation
 from libs.common.mailstore.append import lock_accounts
 from libs.common.mailstore.mailbox import MailStoreError
 
-MAX_VALUE = 64 * 1024
+MAX_VALUE = 16 * 1024
 """Octets of one value."""
 MAX_ENTRIES = 100
 """Entries of one mailbox, or of an account without its mailboxes."""
