@@ -63,7 +63,7 @@ def parse_internaldate(value: bytes | str) -> Moment | None:
 
 def format_date(epoch: float, zone: int = 0) -> str:
     """`Fri, 21 Nov 1997 09:55:06 -0600` (RFC 5322 §3.3)."""
-    return _format(int(epoch // 1), zone)
+    return _format(int(min(max(epoch, _FIRST), _LAST) // 1), zone)
 
 
 @lru_cache(maxsize=64)
