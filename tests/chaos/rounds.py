@@ -30,6 +30,8 @@ class Round:
 
 async def _queue(nemesis: Nemesis, short: bool) -> None:
     await nemesis.crash_at_each(5 if short else 10, together=short)
+    # A busy machine does not pass all of them in that time; each of the rest gets its own.
+    await nemesis.crash_at_each(15)
     await nemesis.late_verdicts(6)
     await nemesis.broker_outage(2)
     await nemesis.pauses(1 if short else 5, 4)
