@@ -74,9 +74,8 @@ class Commit:
     async def _store(self, header: RecordHeader, content: bytes | Spool) -> BlobRef:
         await failpoint("ingress.before_put")
         try:
-            async with asyncio.timeout(self._settings.put_seconds):
-                ref = await self._blobs.put(encode_header(header), content, key=header.mail_id)
-        except (BlobError, TimeoutError) as error:
+            ref = await self._blobs.put(encode_header(header), content, key=header.mail_id)
+        except BlobError as error:
             log.error("not stored", mail_id=header.mail_id, error=str(error))
             raise Refusal(LOCAL_ERROR) from error
         await failpoint("ingress.after_put")
@@ -93,7 +92,8 @@ class Commit:
             if future is None or not put:
                 return accepted
             left = min(self._settings.verdict_seconds, start + DEADLINE_SECONDS - time.monotonic())
-            verdict = await asyncio.wait_for(future, max(left, 0.01))
+            async with asyncio.timeout(max(left, 0.01)):
+                verdict = await future
         except TimeoutError:
             log.info("verdict is late", mail_id=header.mail_id)
             return accepted

@@ -72,7 +72,8 @@ class Session(SMTP):
         )
         self.event_handler = None
         self._timeout_duration = server.settings.timeout_seconds
-        self._timeout_handle = None
+        self._timeout_handle: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
         self._tls_handshake_okay = True
         self._tls_protocol = None
         self._original_transport = None
@@ -82,6 +83,8 @@ class Session(SMTP):
         self.transport: Any = None
         self.server = server
         self.listener = listener
+        self._accepted = _ACCEPTED.labels(listener.name)
+        self._octets = _OCTETS.labels(listener.name)
         self.tls = tls
         self.helo = ""
         self.extended = False
@@ -113,6 +116,21 @@ class Session(SMTP):
         """A client that half-closes after its dot still wants the reply."""
         asyncio.StreamReaderProtocol.eof_received(self)
         return not self.tls
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        # Called for every line: the one timer of a session looks when it was last heard of.
+        self._heard_at = self.loop.time()
+        if self._timeout_handle is None:
+            delay = duration or self._timeout_duration
+            self._timeout_handle = self.loop.call_later(delay, self._timeout_cb)
+
+    def _timeout_cb(self) -> None:
+        left = self._heard_at + self._timeout_duration - self.loop.time()
+        if left > 0:
+            self._timeout_handle = self.loop.call_later(left, self._timeout_cb)
+        elif self.transport is not None:
+            self._writer.write(replies.IDLE.encode())
+            self.transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The session ends; a commit under way does not."""
@@ -337,7 +355,7 @@ class Session(SMTP):
             reply = refusal.reply
             self._note_refusal("DATA", reply, "")
         if reply.positive:
-            _ACCEPTED.labels(self.listener.name).inc()
+            self._accepted.inc()
         if not self.listener.lmtp:
             return reply
         # One reply for each recipient that was accepted (RFC 2033 §4.2).
@@ -346,7 +364,7 @@ class Session(SMTP):
 
     def count_octets(self, size: int) -> None:
         """Content was received."""
-        _OCTETS.labels(self.listener.name).inc(size)
+        self._octets.inc(size)
 
     async def _rset(self, argument: str) -> Reply:
         self.mail = None

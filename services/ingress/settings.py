@@ -51,9 +51,6 @@ class IngressSettings(HolubSettings):
     verdict_seconds: float = Field(default=15, ge=0, le=20)
     """How long the final reply waits for filter's verdict; 0: not at all."""
 
-    put_seconds: float = Field(default=8, gt=0, le=8)
-    """The bound on making the content durable; then 451."""
-
     publish_seconds: float = Field(default=5, gt=0, le=5)
     """The bound on putting the job; then the outbox."""
 

@@ -34,6 +34,7 @@ class Verdicts:
         self._refused: list[tuple[str, str]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.address = ""
+        _WAITING.set_function(lambda: len(self._waiting))
 
     async def start(self) -> None:
         """From now on replies find us."""
@@ -53,13 +54,11 @@ class Verdicts:
         """To be called before the job is put, so that no reply is too early."""
         future: asyncio.Future[VerdictReply] = asyncio.get_running_loop().create_future()
         self._waiting[mail_id] = future
-        _WAITING.set(len(self._waiting))
         return future
 
     def forget(self, mail_id: str) -> None:
         """Nobody waits any more."""
         self._waiting.pop(mail_id, None)
-        _WAITING.set(len(self._waiting))
 
     async def _dispatch(self) -> None:
         decoder = msgspec.json.Decoder(VerdictReply)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reply:
     """An SMTP reply; several lines of text make a multi-line reply."""
 
@@ -20,6 +21,10 @@ class Reply:
 
     def encode(self) -> bytes:
         """The reply on the wire, every line with the enhanced status code (RFC 2034 §4)."""
+        return self._wire
+
+    @cached_property
+    def _wire(self) -> bytes:
         status = f"{self.status} " if self.status else ""
         lines = self.text.split("\n")
         out = [f"{self.code}-{status}{line}\r\n" for line in lines[:-1]]
@@ -44,4 +49,5 @@ BARE_LINE_END = Reply(
     550, "5.6.11", "content has a CR or LF that is not part of CRLF; send CRLF (RFC 5321 §2.3.8)"
 )
 BAD_SEQUENCE = Reply(503, "5.5.1", "bad sequence of commands")
+IDLE = Reply(421, "4.4.2", "nothing came for too long; closing")
 SHUTTING_DOWN = Reply(421, "4.3.2", "shutting down for maintenance; please connect again")
