@@ -1,8 +1,9 @@
 """The commit: from the final dot to the reply, within one deadline of 28 seconds.
 
 1. The record is put: durable, and ours from here.  Fails: 451, and nothing was promised.
-2. The filter job is put.  Fails: a row in the outbox; fails too: the segment alone, which the
-   sweeper finds.  Only the bound on those turns into 451, before anything is stored.
+2. The filter job is put.  Fails: a row in the outbox; fails too: the segment alone, which is
+   put later from here or by the sweeper.  Only the bound on those turns into 451, before
+   anything is stored.
 3. The verdict is awaited.  Late: 250, and the verdict acts on its own.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Histogram
 
 from libs.common.blobstore.protocol import BlobError, BlobRef, BlobStore, Spool
 from libs.common.db import Database, DatabaseUnavailable
@@ -24,11 +25,11 @@ from libs.common.runtime.log import get_logger
 from libs.protocols.smtp.reply import LOCAL_ERROR, Refusal, Reply
 from services.ingress.breaker import Breaker
 from services.ingress.settings import IngressSettings
+from services.ingress.unpublished import Unpublished
 from services.ingress.verdicts import Verdicts
 
 log = get_logger(__name__)
 _SECONDS = Histogram("holub_ingress_commit_seconds", "From the final dot to the reply.")
-_UNPUBLISHED = Gauge("holub_ingress_unpublished", "Messages accepted without a job.")
 DEADLINE_SECONDS = 28.0
 FULL = Reply(451, "4.3.1", "too much mail waits here for our queue; please try again later")
 
@@ -42,34 +43,29 @@ class Commit:
         queue: Queue,
         database: Database,
         verdicts: Verdicts,
+        unpublished: Unpublished,
         settings: IngressSettings,
     ) -> None:
         self._blobs = blobs
         self._queue = queue
         self._database = database
         self._verdicts = verdicts
+        self._unpublished = unpublished
         self._settings = settings
         self._breaker = Breaker()
-        self._unpublished = 0
-        self._unpublished_octets = 0
 
     async def run(self, header: RecordHeader, content: bytes | Spool) -> Reply:
         """The reply to the final dot.  Run it in a task that nothing cancels."""
         start = time.monotonic()
         try:
-            self._check_bound()
+            if self._unpublished.full:
+                raise Refusal(FULL)
             ref = await self._store(header, content)
         except Refusal as refusal:
             return refusal.reply
         reply = await self._hand_over(header, ref, start)
         _SECONDS.observe(time.monotonic() - start)
         return reply
-
-    def _check_bound(self) -> None:
-        settings = self._settings
-        full = self._unpublished >= settings.max_unpublished
-        if full or self._unpublished_octets >= settings.max_unpublished_octets:
-            raise Refusal(FULL)
 
     async def _store(self, header: RecordHeader, content: bytes | Spool) -> BlobRef:
         await failpoint("ingress.before_put")
@@ -99,9 +95,10 @@ class Commit:
             return accepted
         finally:
             self._verdicts.forget(header.mail_id)
-        if verdict.verdict is not Verdict.REJECT or header.listener == "lmtp":
+        if verdict.verdict is not Verdict.REJECT:
             return accepted
-        # One reply for all recipients: only because the verdict holds for each of them.
+        # The verdict holds for each recipient, so the one reply of SMTP may say it, and LMTP
+        # says it for each of them.
         self._verdicts.refused(header.mail_id, verdict.text)
         return Reply(550, "5.7.1", f"{verdict.text} ({header.mail_id})")
 
@@ -136,6 +133,4 @@ class Commit:
                     await transaction.insert(outbox, [row], ignore=True)
         except (DatabaseUnavailable, TimeoutError) as error:
             log.warning("segment only", mail_id=header.mail_id, error=str(error))
-            self._unpublished += 1
-            self._unpublished_octets += job.blob.length
-            _UNPUBLISHED.set(self._unpublished)
+            self._unpublished.add(FilterJob(job.blob, header))

@@ -13,6 +13,7 @@ from services.ingress.listener import LISTENERS, Listener
 from services.ingress.server import Server
 from services.ingress.session import Session
 from services.ingress.settings import IngressSettings
+from services.ingress.unpublished import Unpublished
 from services.ingress.verdicts import Verdicts
 from services.platform import Platform
 
@@ -24,17 +25,22 @@ async def run(platform: Platform) -> None:
     settings: IngressSettings = IngressSettings.load()
     verdicts = Verdicts(platform.queue, platform.database)
     trace = TraceWriter(platform.database)
-    commit = Commit(platform.blobs, platform.queue, platform.database, verdicts, settings)
+    unpublished = Unpublished(platform.blobs, platform.queue, platform.database, settings)
+    commit = Commit(
+        platform.blobs, platform.queue, platform.database, verdicts, unpublished, settings
+    )
     server = Server(
         settings, Directory(platform.database), commit, trace, server_context(platform.settings)
     )
     await verdicts.start()
+    unpublished.start()
     sockets = [s for item in LISTENERS if (s := await _listen(server, item, platform))]
     platform.ready(ROLE)
     await platform.stopping.wait()
     for socket in sockets:
         socket.close()
     await server.drain()
+    await unpublished.close()
     await verdicts.close()
     await trace.close()
 

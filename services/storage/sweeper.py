@@ -19,13 +19,13 @@ from sqlalchemy import select
 from libs.common.blobstore.protocol import BlobError, BlobStore, IndexEntry
 from libs.common.db import Database, DatabaseUnavailable, Transaction
 from libs.common.db.bulk import in_list
-from libs.common.db.schema import deferred, outbox, outcome, parked, quarantine, sweep, watermark
+from libs.common.db.schema import sweep, watermark
 from libs.common.jobs import FilterJob, Origin, RecordHeader, encode
 from libs.common.jobs.record import decode_header
 from libs.common.queue.protocol import Queue, QueueError
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
-from libs.common.trace import TraceRow, write_trace
+from libs.common.trace import TraceRow, accounted, write_trace
 from services.storage.settings import StorageSettings
 
 log = get_logger(__name__)
@@ -123,7 +123,7 @@ class Sweeper:
         """Those with recipients that nothing accounts for, and how many these are."""
         ids = [suspect.header.mail_id for suspect in suspects]
         async with self._database.reading() as transaction:
-            units, whole = await _accounted(transaction, ids)
+            units, whole = await accounted(transaction, ids)
         missing = []
         for suspect in suspects:
             header = suspect.header
@@ -175,19 +175,3 @@ class Sweeper:
             transaction,
             [TraceRow(s.header.mail_id, "storage", "swept", why=why, at=now) for s in due],
         )
-
-
-async def _accounted(
-    transaction: Transaction, ids: list[str]
-) -> tuple[set[tuple[str, int]], set[str]]:
-    """((mail_id, n) that have a state, mail_ids whose whole job is held somewhere)."""
-    units: set[tuple[str, int]] = set()
-    for table in (outcome, deferred, quarantine):
-        query = select(table.c.mail_id, table.c.n)
-        query = query.where(in_list(table.c.mail_id, ids, transaction.dialect))
-        units.update((row.mail_id, row.n) for row in await transaction.rows(query))
-    whole: set[str] = set()
-    for table in (outbox, parked):
-        query = select(table.c.mail_id).where(in_list(table.c.mail_id, ids, transaction.dialect))
-        whole.update(row.mail_id for row in await transaction.rows(query))
-    return units, whole

@@ -46,6 +46,18 @@ def content(subject: str, text: bytes = b"hello") -> bytes:
     return head + text + b"\r\n"
 
 
+def lmtp_replies(holub: Holub, octets: bytes) -> list[int]:
+    """The codes after the dot, one for each of two recipients (RFC 2033 §4.2)."""
+    with smtplib.LMTP("localhost", holub.ports["lmtp"], timeout=40) as client:
+        client.docmd("LHLO", "client.example")
+        client.mail("you@elsewhere.example")
+        for name in ("alice", "bob"):
+            assert client.rcpt(f"{name}@{DOMAIN}")[0] == 250
+        assert client.docmd("DATA")[0] == 354
+        client.send(octets + b".\r\n")
+        return [client.getreply()[0] for _ in range(2)]
+
+
 def test_a_message_passes_every_process_and_malware_is_refused_before_the_250(
     holub: Holub,
 ) -> None:
@@ -57,6 +69,7 @@ def test_a_message_passes_every_process_and_malware_is_refused_before_the_250(
 
     assert refused.value.smtp_code == 550
     assert str(refused.value.smtp_error).startswith("b'5.7.1 ")
+    assert lmtp_replies(holub, content("bad", EICAR)) == [550, 550]
     (found,) = holub.wait_for("alice", 1)
     assert found.endswith(content("one"))
     assert len(holub.wait_for("bob", 1)) == 1
