@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import os
 import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,6 +13,7 @@ from importlib import import_module
 
 from libs.common.runtime.log import configure_logging, get_logger
 from libs.common.runtime.settings import PlatformSettings
+from libs.common.runtime.telemetry import close_telemetry, configure_telemetry
 from services.platform import Platform, open_platform
 
 ROLES = ("storage", "delivery", "relay", "filter", "imap", "ingress", "api")
@@ -36,6 +38,7 @@ def check_roles(names: Sequence[str]) -> tuple[str, ...]:
 @asynccontextmanager
 async def running(settings: PlatformSettings, roles: Sequence[str]) -> AsyncIterator[Platform]:
     """The roles at work; leaving the block drains them within `drain_seconds`."""
+    configure_telemetry(settings.otlp_endpoint, f"{'+'.join(roles)}-{os.getpid()}")
     async with open_platform(settings) as platform:
         for role in roles:
             platform.health.expect(role)
@@ -47,6 +50,7 @@ async def running(settings: PlatformSettings, roles: Sequence[str]) -> AsyncIter
             await _drain(platform, tasks)
             if server:
                 server.close()
+            await asyncio.to_thread(close_telemetry)
     _raise_first(tasks)
 
 

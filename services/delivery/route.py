@@ -89,7 +89,13 @@ def _storage(
     named = {n for target in targets for n in target.recipients}
     addresses = tuple((r.n, r.address) for r in header.envelope.recipients if r.n in named)
     return StorageJob(
-        header.mail_id, header.received_at, job.size, targets, addresses, header.tenant
+        header.mail_id,
+        header.received_at,
+        job.size,
+        targets,
+        addresses,
+        header.tenant,
+        header.traceparent,
     )
 
 

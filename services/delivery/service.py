@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from libs.common.accounts import Directory
 from libs.common.jobs import DeliveryJob, decode, encode
 from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
+from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
 from services.delivery.plan import write_plans
 from services.delivery.route import Plan, route
@@ -28,6 +30,7 @@ class Delivery:
 
     async def handle(self, leases: Sequence[Lease]) -> None:
         """Plan a batch, then hand it on; an exception puts all of it back."""
+        start = time.time()
         jobs = {job.header.mail_id: job for job in (decode(le.body, DeliveryJob) for le in leases)}
         plans = await self._plan(jobs)
         await failpoint("delivery.after_plan")
@@ -35,6 +38,7 @@ class Delivery:
         await failpoint("delivery.after_publish")
         for job in jobs.values():
             self.watermark.note(job.header.received_at)
+        record_steps(QUEUE, ((i, job.header.traceparent) for i, job in jobs.items()), start)
 
     async def _plan(self, jobs: dict[str, DeliveryJob]) -> dict[str, Plan]:
         """A plan for each job; one that was made before counts, whatever has changed since."""

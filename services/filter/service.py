@@ -11,6 +11,7 @@ from libs.common.jobs import DeliveryJob, FilterJob, VerdictReply, decode, encod
 from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
 from services.filter.budget import OctetBudget
 from services.filter.clamd import ClamdDropped, ClamdUnavailable, ScanFailed, open_clamd
@@ -41,6 +42,7 @@ class Filter:
 
         Messages that no scanner answers for are held in hand; the others of the batch go on.
         """
+        start = time.time()
         jobs = [decode(lease.body, FilterJob) for lease in leases]
         again = [
             job
@@ -54,6 +56,8 @@ class Filter:
         await self._examine_all([job for job in jobs if job.header.mail_id not in done])
         for job in jobs:
             self.watermark.note(job.header.received_at)
+        headers = [job.header for job in jobs]
+        record_steps(QUEUE, ((h.mail_id, h.traceparent) for h in headers), start)
 
     async def _known(self, jobs: Sequence[FilterJob]) -> list[Decided]:
         """What was decided before needs no second scan: the stored verdict counts."""

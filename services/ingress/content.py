@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from libs.common.blobstore.spool import SpoolFile
+from libs.common.runtime.telemetry import MessageSpan
 from libs.protocols.message.received import count_received
 from libs.protocols.smtp.data import DataDecoder
 from libs.protocols.smtp.reply import BARE_LINE_END, LOCAL_ERROR, TOO_BIG, Refusal, Reply
@@ -28,15 +29,18 @@ async def receive_content(session: Session, mail: MailTransaction) -> Reply:
             raise Refusal(refusal)
         content = await spool.finish()
         await _check_loop(session, spool, content)
+        span = MessageSpan(mail.mail_id, session.listener.name)
         header = mail.header(
             session.listener.name,
             session.server.settings.hostname,
             session.account.tenant_id if session.account else 1,
             session.client(),
+            span.traceparent,
         )
         # A task of its own, which a disconnect, a timeout or a cancelled session does not end.
         task = session.server.commit_task(header, content, spool)
         reply = await asyncio.shield(task)
+        span.end(reply.code)
         session.server.log_message(header, spool.size, reply)
         return reply
     except OSError as error:

@@ -26,7 +26,9 @@ class MailTransaction:
         if all(known.address != path.address for known in self.recipients):
             self.recipients.append(Recipient(len(self.recipients), path.address, notify, orcpt))
 
-    def header(self, listener: str, hostname: str, tenant: int, client: Client) -> RecordHeader:
+    def header(
+        self, listener: str, hostname: str, tenant: int, client: Client, traceparent: str = ""
+    ) -> RecordHeader:
         """Everything that is stored with the content."""
         envelope = Envelope(
             self.reverse_path.address,
@@ -45,4 +47,5 @@ class MailTransaction:
             listener,
             hostname,
             client,
+            traceparent=traceparent,
         )

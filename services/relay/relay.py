@@ -15,6 +15,7 @@ from libs.common.jobs import RelayJob, decode
 from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.telemetry import record_steps
 from services.relay import claim
 from services.relay.attempt import Attempt, Attempter
 from services.relay.claim import Claim, Unit
@@ -164,7 +165,8 @@ class Relay:
 
     async def _try(self, attempt: Attempt, units: tuple[Unit, ...]) -> None:
         start = time.monotonic()
-        mail_id = attempt.claim.job.header.mail_id
+        header = attempt.claim.job.header
+        mail_id = header.mail_id
         try:
             fates = await self._attempter.run(attempt, units, lambda: self._fence(units))
         except FenceLost:
@@ -178,6 +180,7 @@ class Relay:
             fates = {unit.n: why for unit in units}
         took = time.monotonic() - start
         _SECONDS.observe(took)
+        record_steps(QUEUE, [(mail_id, header.traceparent)], time.time() - took)
         await self._finish(attempt, units, fates, took)
 
     async def _fence(self, units: tuple[Unit, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from libs.common.db import Transaction
@@ -10,6 +11,7 @@ from libs.common.jobs import StorageJob, decode
 from libs.common.mailstore import MailStore
 from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint, seeded_bug
+from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
 from services.platform import Platform
 from services.storage.commit import commit
@@ -30,6 +32,7 @@ class Storage:
 
     async def handle(self, leases: Sequence[Lease]) -> None:
         """Commit a batch; an exception puts all of it back."""
+        start = time.time()
         jobs = [decode(lease.body, StorageJob) for lease in leases]
         if seeded_bug("ack_before_commit"):
             for lease in leases:
@@ -45,6 +48,7 @@ class Storage:
         await self._mailstore.announce(changed)
         for job in jobs:
             self.watermark.note(job.received_at)
+        record_steps(QUEUE, ((job.mail_id, job.traceparent) for job in jobs), start)
 
 
 async def run(platform: Platform) -> None:

@@ -61,6 +61,8 @@ class StorageJob(msgspec.Struct, frozen=True, omit_defaults=True, tag="storage")
     addresses: tuple[tuple[int, str], ...] = ()
     """(ordinal, address) of every recipient named by a target, for outcome and trace."""
     tenant: int = 1
+    traceparent: str = ""
+    """As in the record header."""
     ver: int = 1
 
 

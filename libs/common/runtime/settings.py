@@ -89,6 +89,9 @@ class PlatformSettings(HolubSettings):
     log_format: str = "json"
     """json, or console for people."""
 
+    otlp_endpoint: str = ""
+    """OpenTelemetry collector that takes traces, `http://HOST:4318`; empty: none are made."""
+
     drain_seconds: float = Field(default=10, gt=0)
     """How long roles may take to finish what they have in hand after SIGTERM."""
 
