@@ -14,7 +14,7 @@ Takes      relay
 Gives      filter (DSNs, through the outbox)
 Reads      records
 Writes     deferred, outcome, quarantine, effect, outbox, trace; records of DSNs
-Talks to   the next hop (HOLUB_RELAY_NEXT_HOP); there is no MX routing yet
+Talks to   the next hop (HOLUB_RELAY_NEXT_HOP); or the hosts that MX records name
 Standards  RFC 5321, 2920, 3207, 3461, 3464, 6152, 6531
 Failing    leaves rows that come due again; a crash between dot and record sends a second copy
 """

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from libs.common.blobstore.protocol import BlobError, BlobStore
 from libs.common.jobs import Recipient, RelayJob
 from services.relay.claim import Claim, Unit
 from services.relay.fate import Fate, deferred
-from services.relay.next_hop import NOT_CONFIGURED, NextHop
+from services.relay.mx import RouteFailed
+from services.relay.next_hop import NextHop
 from services.relay.outgoing import outgoing_head, split_head
 from services.relay.smtp_client import Connection, ConnectionLost, Connections
 from services.relay.transaction import NotBegun, Parcel, transact
@@ -18,6 +20,14 @@ from services.relay.transaction import NotBegun, Parcel, transact
 WHOLE_OCTETS = 1024 * 1024
 """Content up to this size is read as one, and verified; a larger one is read in blocks."""
 BLOCK_OCTETS = 256 * 1024
+
+
+class Route(Protocol):
+    """Knows the hosts of a domain."""
+
+    async def hops(self, domain: str) -> Sequence[NextHop]:
+        """Hosts to try, in this order; `RouteFailed` when there is none."""
+        ...
 
 
 @dataclass(slots=True)
@@ -41,13 +51,13 @@ class Attempter:
         self,
         blobs: BlobStore,
         connections: Connections,
-        hop: NextHop | None,
+        route: Route,
         *,
         seconds: float,
     ) -> None:
         self._blobs = blobs
         self._connections = connections
-        self._hop = hop
+        self._route = route
         self._seconds = seconds
 
     async def run(
@@ -55,9 +65,7 @@ class Attempter:
     ) -> dict[int, Fate]:
         """A fate for each of these units, at most 100; raises `FenceLost`."""
         group = tuple(attempt.claim.recipient(unit.n) for unit in units)
-        if self._hop is None:
-            return _all(group, deferred("4.3.5", NOT_CONFIGURED))
-        host = str(self._hop)
+        domain = attempt.claim.job.domain
         try:
             async with asyncio.timeout(self._seconds) as limit:
 
@@ -67,14 +75,25 @@ class Attempter:
                     limit.reschedule(None)
                     attempt.dotted = True
 
+                hops = await self._route.hops(domain)
                 parcel = await self._parcel(attempt.claim.job, group, before_dot)
-                return await self._hand_over(self._hop, parcel)
-        except (ConnectionLost, NotBegun) as error:
-            return _all(group, deferred("4.4.1", str(error), host))
+                return await self._try_in_turn(hops, parcel)
+        except RouteFailed as failed:
+            return _all(group, failed.fate)
         except TimeoutError:
-            return _all(group, deferred("4.4.2", f"not done in {self._seconds:.0f} s", host))
+            return _all(group, deferred("4.4.2", f"not done in {self._seconds:.0f} s", domain))
         except BlobError as error:
             return _all(group, deferred("4.3.0", f"our store does not give the message: {error}"))
+
+    async def _try_in_turn(self, hops: Sequence[NextHop], parcel: Parcel) -> dict[int, Fate]:
+        """The first host that lets us begin decides; one that does not is no verdict."""
+        fates: dict[int, Fate] = {}
+        for hop in hops:
+            try:
+                return await self._hand_over(hop, parcel)
+            except (ConnectionLost, NotBegun) as error:
+                fates = _all(parcel.recipients, deferred("4.4.1", str(error), str(hop)))
+        return fates
 
     async def _hand_over(self, hop: NextHop, parcel: Parcel) -> dict[int, Fate]:
         connection = await self._connections.take(hop)

@@ -1,10 +1,8 @@
-"""The next hop of a domain.  Today there is one for all: a fixed host."""
+"""A host to hand mail to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-NOT_CONFIGURED = "no next hop configured: set HOLUB_RELAY_NEXT_HOP to HOST:PORT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,11 +10,15 @@ class NextHop:
     """A host to connect to."""
 
     host: str
+    """Its name, which its certificate should have."""
     port: int = 25
+    address: str = ""
+    """Where to connect; empty: look the name up."""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{host}:{self.port}"
+        at = f" [{self.address}]" if self.address and self.address != self.host else ""
+        return f"{host}{at}:{self.port}"
 
 
 def parse_next_hop(text: str) -> NextHop | None:

@@ -6,9 +6,11 @@ import asyncio
 import os
 import secrets
 
+from libs.common.dns import Resolver, open_resolver
 from services.platform import Platform
 from services.relay.attempt import Attempter
-from services.relay.next_hop import NOT_CONFIGURED, parse_next_hop
+from services.relay.mx import FixedRoute, MxRoute
+from services.relay.next_hop import parse_next_hop
 from services.relay.relay import QUEUE, Relay
 from services.relay.settings import RelaySettings
 from services.relay.smtp_client import Connections, Timeouts
@@ -29,7 +31,13 @@ async def run(platform: Platform) -> None:
         idle_seconds=settings.idle_seconds,
         most_messages=settings.messages_per_connection,
     )
-    attempter = Attempter(platform.blobs, connections, hop, seconds=settings.attempt_seconds)
+    resolver = open_resolver(platform.settings.dns_servers)
+    attempter = Attempter(
+        platform.blobs,
+        connections,
+        FixedRoute(hop) if hop else _by_mx(resolver, settings),
+        seconds=settings.attempt_seconds,
+    )
     owner = f"{settings.hostname}:{os.getpid()}:{secrets.token_hex(4)}"
     relay = Relay(platform.database, platform.blobs, attempter, settings, owner)
     worker = platform.worker(QUEUE, relay.handle, most=settings.at_once)
@@ -39,7 +47,7 @@ async def run(platform: Platform) -> None:
         asyncio.create_task(_tidy(connections, settings.idle_seconds)),
         asyncio.create_task(relay.open_when(platform.stopping)),
     ]
-    platform.note(QUEUE, f"next hop {hop}" if hop else NOT_CONFIGURED)
+    platform.note(QUEUE, f"next hop {hop}" if hop else "next hops by MX records")
     platform.ready(QUEUE)
     try:
         await worker.run(platform.stopping)
@@ -50,6 +58,13 @@ async def run(platform: Platform) -> None:
             task.cancel()
         await asyncio.gather(*aside, return_exceptions=True)
         await connections.close()
+        await resolver.close()
+
+
+def _by_mx(resolver: Resolver, settings: RelaySettings) -> MxRoute:
+    return MxRoute(
+        resolver, settings.hostname, port=settings.port, allow_private=settings.allow_private
+    )
 
 
 async def _tidy(connections: Connections, every: float) -> None:

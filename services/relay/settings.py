@@ -19,7 +19,13 @@ class RelaySettings(HolubSettings):
     """Our name in EHLO and in bounces.  It must resolve to our address, or many hosts refuse us."""
 
     next_hop: str = ""
-    """`HOST:PORT` that takes all mail for other hosts.  Empty: mail waits, and says why."""
+    """`HOST:PORT` that takes all mail for other hosts; empty: what the MX records say."""
+
+    port: int = Field(default=25, ge=1, le=65535)
+    """The port of mail hosts that are found by DNS."""
+
+    allow_private: bool = False
+    """Whether DNS may lead to loopback and private addresses: for networks of one's own."""
 
     at_once: int = Field(default=20, ge=1, le=1000)
     """Attempts under way at the same time in one process; each has a connection."""

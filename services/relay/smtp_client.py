@@ -191,7 +191,7 @@ async def _connect(
 ) -> Connection:
     try:
         async with asyncio.timeout(timeouts.connect):
-            reader, writer = await asyncio.open_connection(hop.host, hop.port)
+            reader, writer = await asyncio.open_connection(hop.address or hop.host, hop.port)
     except TimeoutError as error:
         raise ConnectionLost(f"no connection within {timeouts.connect:.0f} s") from error
     except OSError as error:

@@ -5,18 +5,13 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
-import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from sqlalchemy import Table, delete, func, select, update
+from sqlalchemy import delete, func, select, update
 
-from libs.common.db.migrate import migrate
 from libs.common.db.schema import deferred, effect, outbox, outcome, quarantine, trace
 from libs.common.jobs import (
     Client,
@@ -24,109 +19,22 @@ from libs.common.jobs import (
     FilterJob,
     Origin,
     Recipient,
-    RecordHeader,
-    RelayJob,
     decode,
     encode,
     new_mail_id,
 )
-from libs.common.jobs.record import encode_header
-from libs.common.runtime.settings import PlatformSettings
-from services.platform import Platform, open_platform
-from services.relay.service import run
+from services.platform import Platform
 from tests.integration.relay.host import Host, Script
-
-CONTENT = b"From: alice@example.test\r\nSubject: hello\r\n\r\n.dot\r\ntext\r\n"
-
-
-@pytest.fixture
-async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
-    settings = PlatformSettings(
-        database_url=f"sqlite:///{tmp_path}/holub.db",
-        queue_url=f"sqlite:///{tmp_path}/queue.db",
-        blob_url=f"file:{tmp_path}/blobs",
-        drain_seconds=2,
-    )
-    async with open_platform(settings) as opened:
-        await migrate(opened.database)
-        yield opened
-
-
-@pytest.fixture
-async def host() -> AsyncIterator[Host]:
-    other = Host()
-    await other.start()
-    yield other
-    other.stop()
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, host: Host) -> pytest.MonkeyPatch:
-    for name in [name for name in os.environ if name.startswith("HOLUB_RELAY_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOLUB_RELAY_HOSTNAME", "mail.example.test")
-    monkeypatch.setenv("HOLUB_RELAY_NEXT_HOP", f"127.0.0.1:{host.port}")
-    monkeypatch.setenv("HOLUB_RELAY_POLL_SECONDS", "0.1")
-    return monkeypatch
-
-
-@asynccontextmanager
-async def relaying(platform: Platform) -> AsyncIterator[None]:
-    platform.stopping.clear()
-    task = asyncio.create_task(run(platform))
-    try:
-        yield
-    finally:
-        platform.stopping.set()
-        await asyncio.wait_for(task, 10)
-
-
-async def stored(
-    platform: Platform, *addresses: str, content: bytes = CONTENT, **fields: Any
-) -> RelayJob:
-    recipients = tuple(Recipient(n, address) for n, address in enumerate(addresses))
-    values: dict[str, Any] = {
-        "client": Client("192.0.2.1", helo="pc", account=1, login="alice@example.test"),
-        "received_at": time.time(),
-        "envelope": Envelope("alice@example.test", recipients),
-    }
-    header = RecordHeader(mail_id=new_mail_id(), hostname="mail.example.test", **(values | fields))
-    ref = await platform.blobs.put(encode_header(header), content, key=header.mail_id)
-    ns = tuple(r.n for r in header.envelope.recipients)
-    return RelayJob(ref, header, len(content), "other.test", ns)
-
-
-async def put(platform: Platform, *jobs: RelayJob) -> None:
-    await platform.queue.put("relay", [encode(job) for job in jobs])
-
-
-async def rows(platform: Platform, table: Table) -> Sequence[Any]:
-    async with platform.database.reading() as transaction:
-        return await transaction.rows(select(table))
-
-
-async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 15) -> Any:
-    async with asyncio.timeout(seconds):
-        while not (found := await check()):
-            await asyncio.sleep(0.02)
-    return found
-
-
-async def states(platform: Platform, count: int) -> dict[int, str]:
-    """The states of so many recipients, once they are all known."""
-
-    async def check() -> dict[int, str]:
-        found = {row.n: row.state for row in await rows(platform, outcome)}
-        waiting = [row for row in await rows(platform, deferred) if not row.lease_owner]
-        found |= {row.n: "deferred" for row in waiting}
-        return found if len(found) == count else {}
-
-    return await eventually(check)
-
-
-async def make_due(platform: Platform) -> None:
-    async with platform.database.transaction() as transaction:
-        await transaction.execute(update(deferred).values(next_attempt_at=0.0))
+from tests.integration.relay.mail import (
+    CONTENT,
+    eventually,
+    make_due,
+    put,
+    relaying,
+    rows,
+    states,
+    stored,
+)
 
 
 async def test_a_message_is_relayed_byte_for_byte_behind_our_received_field(
@@ -332,19 +240,6 @@ async def test_a_host_that_is_not_there_defers(
         assert await states(platform, 1) == {0: "deferred"}
 
     assert "no connection" in (await rows(platform, deferred))[0].last_reply
-
-
-async def test_without_a_next_hop_mail_waits_and_says_why(
-    platform: Platform, environment: pytest.MonkeyPatch
-) -> None:
-    environment.delenv("HOLUB_RELAY_NEXT_HOP")
-    job = await stored(platform, "a@other.test")
-
-    async with relaying(platform):
-        await put(platform, job)
-        assert await states(platform, 1) == {0: "deferred"}
-
-    assert "HOLUB_RELAY_NEXT_HOP" in (await rows(platform, deferred))[0].last_reply
 
 
 async def test_helo_is_said_where_ehlo_is_unknown(platform: Platform, host: Host) -> None:
