@@ -46,6 +46,7 @@ def run_demo() -> None:
     _use_certificates()
     os.environ.setdefault("HOLUB_LOG_LEVEL", "warning")
     os.environ.setdefault("HOLUB_IMAP_ALLOW_PLAIN_LOGIN", "true")
+    os.environ.setdefault("HOLUB_POP3_ALLOW_PLAIN_LOGIN", "true")
     settings: PlatformSettings = PlatformSettings.load()
     configure_logging(settings.log_level, settings.log_format)
     uvloop.run(_run(settings))
@@ -208,7 +209,8 @@ async def _print_table(platform: Platform, credentials: dict[str, str], mail_id:
         f"One message went through {way} -> imap.\n"
         f"  its way      .venv/bin/holub trace {mail_id}\n"
         f"  send         swaks --server 127.0.0.1:2525 --from you@example.org --to alice@{DOMAIN}\n"
-        f"  read         any IMAP client: 127.0.0.1 port 2143 (STARTTLS) or 2993 (TLS)\n"
+        f"  read         any IMAP client: 127.0.0.1 port 2143 (STARTTLS) or 2993 (TLS);"
+        f" POP3: port 2110 or 2995\n"
         f"               login alice@{DOMAIN}, password in {_ENV}\n"
         f"  console      http://127.0.0.1:8080/docs (management API; key in {_ENV})\n"
         f"  trust        {_VAR / 'tls' / 'ca.pem'} is the CA of the certificates\n"

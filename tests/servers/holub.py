@@ -34,7 +34,17 @@ class Holub:
     """Roles as processes over the given backends (the embedded ones by default)."""
 
     def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
-        names = ("smtp", "submission", "submissions", "lmtp", "imap", "imaps", "api")
+        names = (
+            "smtp",
+            "submission",
+            "submissions",
+            "lmtp",
+            "imap",
+            "imaps",
+            "pop3",
+            "pop3s",
+            "api",
+        )
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         self.ca, certificate, key = ensure_certificate(folder / "tls", ["localhost"])
         self.folder = folder
@@ -52,6 +62,9 @@ class Holub:
             "HOLUB_IMAP_PORT": str(self.ports["imap"]),
             "HOLUB_IMAP_TLS_PORT": str(self.ports["imaps"]),
             "HOLUB_IMAP_ALLOW_PLAIN_LOGIN": "true",
+            "HOLUB_POP3_PORT": str(self.ports["pop3"]),
+            "HOLUB_POP3_TLS_PORT": str(self.ports["pop3s"]),
+            "HOLUB_POP3_ALLOW_PLAIN_LOGIN": "true",
             "HOLUB_API_PORT": str(self.ports["api"]),
             "PYTHONPATH": str(ROOT),
             **(env or {}),

@@ -304,6 +304,16 @@ class MailStore:
             lambda tx: expunge(tx, mailbox_id, uids), lambda gone: [mailbox_id] if gone else []
         )
 
+    async def remove(self, account_id: int, mailbox_id: int, uids: Sequence[int]) -> list[int]:
+        """Remove these messages, \\Deleted or not; the UIDs removed."""
+
+        async def work(transaction: Transaction) -> list[int]:
+            await lock_accounts(transaction, [account_id])
+            await require_owner(transaction, account_id, mailbox_id)
+            return await remove(transaction, account_id, mailbox_id, uids)
+
+        return await self._write(work, lambda gone: [mailbox_id] if gone else [])
+
     async def copy(
         self, account_id: int, mailbox_id: int, uids: Sequence[int], to_name: str
     ) -> tuple[int, list[tuple[int, int]]]:

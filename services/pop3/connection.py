@@ -1,0 +1,279 @@
+"""The shell around a session: the socket, time limits, and what each event does."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import ssl
+from collections.abc import AsyncIterator
+
+from libs.common.accounts import Account, DirectoryUnavailable
+from libs.common.blobstore.protocol import BlobError
+from libs.common.db import DatabaseUnavailable
+from libs.common.runtime.log import get_logger
+from libs.protocols.pop3.event import (
+    Auth,
+    Capa,
+    Dele,
+    Event,
+    List,
+    Login,
+    Quit,
+    Retr,
+    Rset,
+    SaslLine,
+    Stat,
+    Stls,
+    Top,
+    Uidl,
+)
+from libs.protocols.pop3.reply import Stuffer, TopLines, listing, ok
+from libs.protocols.pop3.session import ServerSession, State
+from services.pop3.gateway import Gateway
+from services.pop3.maildrop import Maildrop, NoSuchMessage
+
+log = get_logger(__name__)
+_READ = 16 * 1024
+_SASL_CANCEL = b"*"
+
+
+class Connection:
+    """Answers one client."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        tls: bool,
+    ) -> None:
+        self._gateway = gateway
+        self._reader = reader
+        self._writer = writer
+        self._tls = tls
+        peer = writer.get_extra_info("peername")
+        self.ip = str(peer[0]) if peer else ""
+        self._session = ServerSession()
+        self._maildrop: Maildrop | None = None
+        self._wrong_logins = 0
+        self._waiting: asyncio.Task[bytes] | None = None
+
+    async def serve(self) -> None:
+        """Talk until one of us ends it."""
+        self._session.send(ok("Holub is ready"))
+        await self._flush()
+        settings = self._gateway.settings
+        loop = asyncio.get_running_loop()
+        login_until = loop.time() + settings.login_seconds
+        while self._session.state is not State.CLOSED and not self._gateway.stopping:
+            limit = settings.idle_seconds
+            if self._session.state is not State.TRANSACTION:
+                limit = min(limit, login_until - loop.time())
+            data = await self._receive(max(limit, 0.0))
+            if not data:
+                return
+            self._session.receive(data)
+            # PIPELINING: all that has come is answered before more is read.
+            while (event := self._session.next_event()) is not None:
+                await self._answer(event)
+            if self._session.mistakes > settings.max_mistakes:
+                self._session.refuse("too many mistakes")
+                self._session.close()
+            await self._flush()
+
+    def stop(self) -> None:
+        """We stop: whoever waits for a command is let go."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def _receive(self, seconds: float) -> bytes:
+        """The next octets; empty when the client is gone, too slow, or we stop."""
+        self._waiting = asyncio.ensure_future(self._reader.read(_READ))
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._waiting
+        except TimeoutError:
+            return b""
+        except asyncio.CancelledError:
+            if not self._gateway.stopping:
+                raise
+            return b""
+        finally:
+            self._waiting = None
+
+    async def _flush(self) -> None:
+        if data := self._session.data_to_send():
+            self._writer.write(data)
+            async with asyncio.timeout(self._gateway.settings.write_seconds):
+                await self._writer.drain()
+
+    async def _answer(self, event: Event) -> None:
+        try:
+            if isinstance(event, Capa | Stls | Login | Auth | SaslLine):
+                await self._before_login(event)
+            elif isinstance(event, Quit):
+                await self._quit()
+            else:
+                assert self._maildrop is not None
+                await self._on_maildrop(self._maildrop, event)
+        except NoSuchMessage:
+            self._session.refuse("no such message")
+        except (DatabaseUnavailable, DirectoryUnavailable, BlobError) as error:
+            log.warning("a command waits for a backend", error=str(error))
+            self._session.refuse("a backend is away; please try again", "SYS/TEMP")
+
+    async def _before_login(self, event: Capa | Stls | Login | Auth | SaslLine) -> None:
+        match event:
+            case Capa():
+                self._session.send(listing("capabilities", self._capabilities()))
+            case Stls():
+                await self._start_tls()
+            case Login(name, password):
+                await self._log_in(name, password)
+            case Auth(mechanism, initial):
+                await self._auth(mechanism, initial)
+            case SaslLine(text):
+                await self._plain(text)
+
+    @property
+    def _login_allowed(self) -> bool:
+        loopback = self.ip.startswith("127.") or self.ip == "::1"
+        return self._tls or (loopback and self._gateway.settings.allow_plain_login)
+
+    def _capabilities(self) -> list[str]:
+        words = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
+        words += ["UTF8", "LANG", "IMPLEMENTATION Holub"]
+        if self._login_allowed:
+            words += ["USER", "SASL PLAIN"]
+        if self._gateway.tls is not None and not self._tls:
+            words.append("STLS")
+        return words
+
+    async def _start_tls(self) -> None:
+        if self._gateway.tls is None or self._tls:
+            self._session.refuse("TLS is active already, or not to be had")
+            return
+        self._session.send(ok("begin TLS now"))
+        await self._flush()
+        # What came after STLS in plain text is thrown away, at both levels (RFC 2595 §4).
+        self._session.restart()
+        self._reader._buffer.clear()  # type: ignore[attr-defined]
+        await self._writer.start_tls(self._gateway.tls)
+        self._tls = True
+
+    async def _auth(self, mechanism: str, initial: bytes | None) -> None:
+        if mechanism != "PLAIN":
+            self._session.refuse("the mechanism is PLAIN")
+        elif not self._login_allowed:
+            self._session.refuse("say STLS first: passwords need TLS")
+        elif initial is None:
+            self._session.challenge(b"")
+        else:
+            await self._plain(initial)
+
+    async def _plain(self, text: bytes) -> None:
+        if text == _SASL_CANCEL:
+            self._session.refuse("cancelled")
+            return
+        try:
+            parts = base64.b64decode(b"" if text == b"=" else text, validate=True).split(b"\0")
+        except binascii.Error:
+            parts = []
+        if len(parts) != 3 or parts[0] not in (b"", parts[1]):
+            self._session.refuse("PLAIN is authzid NUL authcid NUL password, in base64")
+            return
+        await self._log_in(parts[1], parts[2])
+
+    async def _log_in(self, name: bytes, password: bytes) -> None:
+        if not self._login_allowed:
+            self._session.refuse("say STLS first: passwords need TLS")
+            return
+        account = await self._authenticate(name, password)
+        if account is None:
+            await self._wrong_login()
+            return
+        self._maildrop = await Maildrop.open(self._gateway.store, account)
+        self._session.begin()
+        self._session.send(ok(f"{len(self._maildrop.left())} messages"))
+
+    async def _authenticate(self, name: bytes, password: bytes) -> Account | None:
+        try:
+            login, secret = name.decode(), password.decode()
+        except UnicodeDecodeError:
+            return None
+        return await self._gateway.directory.authenticate(login, secret)
+
+    async def _wrong_login(self) -> None:
+        """Late, so that guessing is slow, and not for ever."""
+        settings = self._gateway.settings
+        self._wrong_logins += 1
+        await asyncio.sleep(settings.login_delay_seconds)
+        self._session.refuse("wrong address or password", "AUTH")
+        if self._wrong_logins >= settings.max_logins:
+            self._session.close()
+
+    async def _quit(self) -> None:
+        """UPDATE (RFC 1939 §6): nothing goes unless all of it goes."""
+        gone = await self._maildrop.commit() if self._maildrop is not None else 0
+        self._session.send(ok(f"goodbye, {gone} messages deleted" if gone else "goodbye"))
+        self._session.close()
+
+    async def _on_maildrop(
+        self, drop: Maildrop, event: Stat | List | Uidl | Retr | Top | Dele | Rset
+    ) -> None:
+        send = self._session.send
+        match event:
+            case Stat():
+                left = drop.left()
+                send(ok(f"{len(left)} {sum(entry.size for _, entry in left)}"))
+            case List(None):
+                send(listing("sizes", (f"{n} {entry.size}" for n, entry in drop.left())))
+            case List(int(number)):
+                send(ok(f"{number} {drop.entry(number).size}"))
+            case Uidl(None):
+                send(listing("ids", (f"{n} {drop.unique_id(e)}" for n, e in drop.left())))
+            case Uidl(int(number)):
+                send(ok(f"{number} {drop.unique_id(drop.entry(number))}"))
+            case Retr(number):
+                await self._retrieve(drop, number, None)
+            case Top(number, lines):
+                await self._retrieve(drop, number, lines)
+            case Dele(number):
+                drop.delete(number)
+                send(ok("deleted at QUIT"))
+            case Rset():
+                drop.reset()
+                send(ok())
+
+    async def _retrieve(self, drop: Maildrop, number: int, lines: int | None) -> None:
+        entry = drop.entry(number)
+        header, blocks = await drop.content(entry)
+        # The first block is read before +OK is said, so a blob that is away is an -ERR.
+        first = await anext(blocks, b"")
+        self._session.send(ok(f"{entry.size} octets"))
+        stuffer = Stuffer()
+        cut = TopLines(header, lines) if lines is not None else None
+        try:
+            async for block in _all(first, blocks):
+                self._session.send(stuffer.feed(cut.feed(block) if cut else block))
+                await self._flush()
+                if cut is not None and cut.done:
+                    break
+        except (BlobError, DatabaseUnavailable) as error:
+            # The client must not take a part for the whole: the connection breaks.
+            log.warning("a message broke off", mail_id=entry.mail_id, error=str(error))
+            self._writer.transport.abort()
+            raise ConnectionError("a message cannot be finished") from error
+        self._session.send(stuffer.end())
+
+
+async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for block in rest:
+        yield block
+
+
+GONE = (ConnectionError, ssl.SSLError, TimeoutError)
+"""How a client's end looks."""
