@@ -54,14 +54,10 @@ async def receive_content(session: Session, mail: MailTransaction) -> Reply:
 async def _read(session: Session, spool: SpoolFile) -> Reply | None:
     """Fill the spool; why the content cannot be taken, or None."""
     decoder, limit = DataDecoder(), session.server.settings.max_message_octets
-    reader, refusal = session._reader, None
+    refusal = None
     while not decoder.done:
-        block = await reader.read(_BLOCK)
-        if not block:
-            raise asyncio.IncompleteReadError(b"", None)
-        session._reset_timeout()
-        content = decoder.feed(block)
-        session.count_octets(len(content))
+        content = decoder.feed(await session.read(_BLOCK))
+        session.octets.inc(len(content))
         if decoder.bare and not refusal:
             refusal = BARE_LINE_END
         if spool.size + len(content) > limit:
@@ -74,7 +70,7 @@ async def _read(session: Session, spool: SpoolFile) -> Reply | None:
                 session.server.log_fault("", error)
                 refusal = LOCAL_ERROR
     if decoder.rest:
-        reader._buffer[:0] = decoder.rest  # type: ignore[attr-defined]
+        session.give_back(decoder.rest)
     return refusal
 
 
