@@ -2,45 +2,67 @@
 
 from __future__ import annotations
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from libs.common.admin.principal import Principal
 from services.api import problem
-from services.api.access import require_key
-from services.api.routes import accounts, aliases, domains, queues, trace
+from services.api.idempotency import Idempotent
+from services.api.routes import RESOURCES
 from services.platform import Platform
+
+_DESCRIPTION = """Management API of the mail platform.
+
+Lists come in pages: give `next` as `cursor`. Changes take `If-Match` with the `ETag` that was
+seen. A POST with an `Idempotency-Key` can be sent again safely. Errors are problem details
+(RFC 9457) whose `errors` name the field and the rule."""
 
 
 class BodyLimit:
     """Refuses request bodies over a size, whatever Content-Length says."""
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, most: int, most_import: int) -> None:
         self._app = app
         self._most = most
+        self._most_import = most_import
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what is received."""
+        path = scope.get("path", "")
+        most = self._most_import if path.startswith("/v1/import") else self._most
         seen = 0
 
         async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._most:
-                raise problem.Problem(413, "too large", f"a body has at most {self._most} octets")
+            if seen > most:
+                raise problem.Problem(413, "too large", f"a body has at most {most} octets")
             return message
 
         await self._app(scope, counted, send)
 
 
-def make_application(platform: Platform, max_body_octets: int) -> FastAPI:
-    """The application on the platform's backends."""
-    app = FastAPI(title="Holub", version="1", description="Management API of the mail platform.")
+def make_application(
+    platform: Platform,
+    max_body_octets: int = 1 << 20,
+    *,
+    max_import_octets: int = 1 << 26,
+    operator: Principal | None = None,
+) -> FastAPI:
+    """The application on the platform's backends.
+
+    With an `operator` every request is his: for the command line, which opens the database itself.
+    """
+    app = FastAPI(title="Holub", version="1", description=_DESCRIPTION)
     app.state.platform = platform
-    app.add_middleware(BodyLimit, most=max_body_octets)
+    app.state.operator = operator
+    app.add_middleware(BodyLimit, most=max_body_octets, most_import=max_import_octets)
     problem.install(app)
-    for resource in (domains, accounts, aliases, trace, queues):
-        app.include_router(resource.router, dependencies=[Depends(require_key)])
+    api = APIRouter(prefix="/v1", route_class=Idempotent, responses=problem.ERRORS)
+    for resource in RESOURCES:
+        api.include_router(resource)
+    app.include_router(api)
 
     @app.get("/livez", include_in_schema=False)
     @app.get("/readyz", include_in_schema=False)

@@ -23,11 +23,16 @@ async def run(platform: Platform) -> None:
         await platform.stopping.wait()
         return
     config = uvicorn.Config(
-        make_application(platform, settings.max_body_octets),
+        make_application(
+            platform, settings.max_body_octets, max_import_octets=settings.max_import_octets
+        ),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=int(platform.settings.drain_seconds),
         lifespan="off",
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
     )
     server = uvicorn.Server(config)
     listening = _listen(settings)

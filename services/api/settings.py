@@ -20,3 +20,11 @@ class ApiSettings(HolubSettings):
 
     max_body_octets: int = Field(default=1024 * 1024, ge=1024)
     """The largest request body."""
+
+    max_import_octets: int = Field(default=64 * 1024 * 1024, ge=1024)
+    """The largest file that /v1/import takes."""
+
+    trusted_proxies: str = ""
+    """Comma-separated addresses of the proxies whose X-Forwarded-For names the client; empty:
+    nobody's, the client is whoever connects.  `*` trusts everybody, and so must not be reachable
+    but through the proxy."""

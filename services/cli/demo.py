@@ -18,7 +18,8 @@ from sqlalchemy import func, select
 
 from libs.common.accounts import registry
 from libs.common.accounts.credential import hash_password
-from libs.common.accounts.keys import create_key, key_name
+from libs.common.admin.keys import create_key, principal_of_key
+from libs.common.admin.principal import local_operator
 from libs.common.db import Database, open_database
 from libs.common.db.migrate import migrate
 from libs.common.db.schema import account
@@ -112,8 +113,8 @@ async def _ensure_demo(database: Database) -> dict[str, str]:
             hashed = hash_password(password)
             await registry.change_account(database, address, password_hash=hashed)
     key = known.get("HOLUB_API_KEY", "")
-    if not key or await key_name(database, key) is None:
-        key = await create_key(database, "demo")
+    if not key or await principal_of_key(database, key, "") is None:
+        key = (await create_key(database, local_operator("demo"), "demo"))["key"]
     credentials = {"HOLUB_DEMO_PASSWORD": password, "HOLUB_API_KEY": key}
     _ENV.touch(mode=0o600)
     _ENV.chmod(0o600)

@@ -15,9 +15,10 @@ from libs.common.runtime.settings import SettingsError
 def sentence(error: BaseException) -> str | None:
     """What to tell a person, or None for a fault that only a traceback explains."""
     from services.__main__ import StartError
+    from services.cli.refused import Refused
 
     match error:
-        case StartError() | SettingsError() | RegistryError():
+        case StartError() | SettingsError() | RegistryError() | Refused():
             return str(error)
         case DatabaseUnavailable():
             return f"database: {error}; is it running, and is HOLUB_DATABASE_URL right?"

@@ -7,24 +7,29 @@ from typing import Annotated
 
 import typer
 
+from services.cli import operate, resources
+from services.cli.resources import Json
+
 app = typer.Typer(
     name="holub",
     help="Holub, the mail platform that always knows where your message is.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    # rich takes longer to load than anything else that --help needs.
+    rich_markup_mode=None,
 )
-domain = typer.Typer(help="Domains that are ours.", no_args_is_help=True)
-account = typer.Typer(help="Accounts: who logs in and owns mailboxes.", no_args_is_help=True)
-alias = typer.Typer(help="Addresses that stand for others.", no_args_is_help=True)
-queue = typer.Typer(help="The queues of work.", no_args_is_help=True)
-key = typer.Typer(help="Keys of the management API.", no_args_is_help=True)
-app.add_typer(domain, name="domain")
-app.add_typer(account, name="account")
-app.add_typer(alias, name="alias")
-app.add_typer(queue, name="queue")
-app.add_typer(key, name="key")
-
-Json = Annotated[bool, typer.Option("--json", help="One JSON document instead of a table.")]
+for _name, _commands in (
+    ("tenant", resources.tenant),
+    ("domain", resources.domain),
+    ("account", resources.account),
+    ("alias", resources.alias),
+    ("key", resources.key),
+    ("queue", operate.queue),
+    ("parked", operate.parked),
+    ("quarantine", operate.quarantine),
+    ("audit", operate.audit),
+):
+    app.add_typer(_commands, name=_name)
 
 
 @app.command()
@@ -59,91 +64,44 @@ def migrate() -> None:
     print(f"the database is at revision {migrate_database()}")
 
 
-@domain.command("create")
-def domain_create(name: str, tenant: str = "default") -> None:
-    """Take mail for a domain."""
-    from services.cli.administer import new_domain
-
-    new_domain(name, tenant)
-
-
-@domain.command("list")
-def domain_list(json: Json = False) -> None:
-    """All domains."""
-    from services.cli.administer import list_domains
-
-    list_domains(json)
-
-
-@account.command("create")
-def account_create(
-    address: str,
-    count: Annotated[int, typer.Option(min=0, help="Make N of them: local-part1 to N.")] = 0,
-    password_stdin: Annotated[
-        bool, typer.Option(help="Read the password from standard input (else one is made).")
-    ] = False,
-    quota: Annotated[int, typer.Option(min=0, help="Octets; 0: no limit.")] = 0,
+@app.command()
+def trace(
+    what: Annotated[
+        str, typer.Argument(help="A mail_id, a Message-ID, an address, or a subject.")
+    ] = "",
+    json: Json = False,
+    follow: Annotated[bool, typer.Option(help="Show steps as they happen, until Ctrl-C.")] = False,
+    state: Annotated[str, typer.Option(help="Only such: deferred, bounced, ...")] = "",
 ) -> None:
-    """Create an account, or many with one password."""
-    from services.cli.administer import new_accounts
+    """Where is my mail?  The whole way of a message."""
+    from services.cli import trace as telling
 
-    password = sys.stdin.readline().rstrip("\r\n") if password_stdin else None
-    new_accounts(address, count, password, quota)
-
-
-@account.command("list")
-def account_list(json: Json = False) -> None:
-    """All accounts and what they use."""
-    from services.cli.administer import list_accounts
-
-    list_accounts(json)
-
-
-@account.command("password")
-def account_password(address: str) -> None:
-    """Set a password, read from standard input or asked for."""
-    from services.cli.administer import set_password
-
-    if sys.stdin.isatty():
-        password = typer.prompt("New password", hide_input=True, confirmation_prompt=True)
+    if follow:
+        telling.follow(what, json)
     else:
-        password = sys.stdin.readline().rstrip("\r\n")
-    set_password(address, password)
+        raise typer.Exit(telling.show(what, state, json))
 
 
-@alias.command("create")
-def alias_create(address: str, targets: list[str]) -> None:
-    """Let an address stand for one or more others."""
-    from services.cli.administer import new_alias
+@app.command("import")
+def import_(
+    file: Annotated[str, typer.Argument(help="CSV (with a line of names) or JSON lines.")],
+    kind: Annotated[str, typer.Option(help="accounts or aliases")] = "accounts",
+    dry_run: Annotated[bool, typer.Option(help="Check every line, change nothing.")] = False,
+    skip_existing: Annotated[bool, typer.Option(help="Leave what is there as it is.")] = False,
+) -> None:
+    """Create many accounts or aliases from a file: all lines are checked before the first."""
+    from services.cli.people import import_file
 
-    new_alias(address, targets)
-
-
-@key.command("create")
-def key_create(name: str) -> None:
-    """Make an API key and show it, once."""
-    from services.cli.administer import new_key
-
-    print(new_key(name))
-
-
-@queue.command("list")
-def queue_list(json: Json = False) -> None:
-    """How many jobs wait where, and since when."""
-    from services.cli.administer import list_queues
-
-    list_queues(json)
+    import_file(kind, file, dry_run, skip_existing)
 
 
 @app.command()
-def trace(
-    what: Annotated[str, typer.Argument(help="A mail_id, a Message-ID or an address.")],
-    json: Json = False,
-) -> None:
-    """Where is my mail?  The whole way of a message."""
-    from services.cli.trace import show
+def settings(json: Json = False) -> None:
+    """The settings in force where the API runs, secrets hidden."""
+    from services.cli import client, table
 
-    raise typer.Exit(show(what, json))
+    rows = client.call("GET", client.path("settings"))
+    table.show(rows, json, "Settings", ("name", "value", "default", "help"))
 
 
 @app.command()

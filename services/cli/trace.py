@@ -1,4 +1,4 @@
-"""`holub trace`: a message's whole way as a table."""
+"""`holub trace`: a message's whole way, in words and as a table."""
 
 from __future__ import annotations
 
@@ -6,33 +6,54 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from libs.common.db import Database
-from libs.common.trace.search import find_messages, tell
-from services.cli.administer import with_database
+from services.cli import client
 
 _FEW = 5
 """Up to so many messages are told in full; more are listed."""
+_MOST = 100
 
 
-def show(what: str, as_json: bool) -> int:
+def show(what: str, state: str, as_json: bool) -> int:
     """Print what is known; the exit code is 1 when nothing is."""
-
-    async def work(database: Database) -> list[dict[str, Any]]:
-        return [await tell(database, mail_id) for mail_id in await find_messages(database, what)]
-
-    stories = with_database(work)
+    query = {"q": what, "state": state}
+    items = client.pages(client.path("trace"), query, _MOST)
     if as_json:
-        print(json.dumps(stories, ensure_ascii=False))
-    elif not stories:
-        print(f"nothing is known of {what}: give a mail_id, a Message-ID or an address")
+        print(json.dumps([_story(item) for item in items], ensure_ascii=False))
+    elif not items:
+        print(f"nothing is known of {what}: give a mail_id, a Message-ID, an address or a subject")
     else:
-        for story in stories[:_FEW]:
-            _print(story)
-        if len(stories) > _FEW:
-            print(f"{len(stories) - _FEW} more, older:")
-            for story in stories[_FEW:]:
-                print(f"  {story['mail_id']}")
-    return 0 if stories else 1
+        for item in items[:_FEW]:
+            _print(_story(item))
+        if len(items) > _FEW:
+            print(f"{len(items) - _FEW} more, older:")
+            for item in items[_FEW:]:
+                print(f"  {item['mail_id']}  {item['last']}  {item['subject'][:60]}")
+    return 0 if items else 1
+
+
+def _story(item: dict[str, Any]) -> dict[str, Any]:
+    return dict(client.call("GET", client.path("trace", item["mail_id"])))
+
+
+def follow(recipient: str, as_json: bool) -> None:
+    """Print steps as they happen, until Ctrl-C."""
+    query = {"recipient": recipient}
+    try:
+        for line in client.lines("GET", client.path("trace", "follow"), query=query):
+            if line.startswith(b"data: "):
+                text = line.removeprefix(b"data: ").decode().rstrip()
+                print(text if as_json else _line(json.loads(text)), flush=True)
+    except KeyboardInterrupt:
+        return
+
+
+def _line(step: dict[str, Any]) -> str:
+    words = (_clock(step["at"]), step["mail_id"], step["stage"], step["what"], step["recipient"])
+    return "  ".join(filter(None, (*words, step["why"])))
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
 
 
 def _print(story: dict[str, Any]) -> None:
@@ -40,23 +61,22 @@ def _print(story: dict[str, Any]) -> None:
     from rich.table import Table
 
     facts = story["message"] or {}
-    console = Console(width=160, soft_wrap=False, highlight=False)
-    console.print(f"\n[bold]{story['mail_id']}[/bold]")
+    console = Console(width=160, soft_wrap=False, highlight=False, markup=False)
+    console.print(f"\n{story['mail_id']}")
     if facts:
         console.print(
             f"from <{facts['reverse_path']}>  {facts['size']} octets  verdict {facts['verdict']}\n"
-            f"Message-ID {facts['message_id']}",
-            markup=False,
+            f"Message-ID {facts['message_id']}"
         )
     table = Table()
     for name in ("time", "role", "what", "recipient", "why", "after"):
         table.add_column(name, overflow="fold")
     start = story["steps"][0]["at"] if story["steps"] else 0.0
     for step in story["steps"]:
-        at = datetime.fromtimestamp(step["at"], UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
         after = f"+{(step['at'] - start) * 1000:.0f} ms"
-        table.add_row(at, step["stage"], step["what"], step["recipient"], step["why"], after)
+        table.add_row(
+            _clock(step["at"]), step["stage"], step["what"], step["recipient"], step["why"], after
+        )
     console.print(table)
-    for state in story["recipients"]:
-        text = f"{state['recipient'] or 'the message'}: {state['state']} {state['detail']}"
-        console.print(text, markup=False)
+    for sentence in story["explanation"]:
+        console.print(sentence)

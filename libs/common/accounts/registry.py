@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select, update
@@ -100,41 +100,38 @@ async def domain_row(transaction: Transaction, name: str) -> Any:
 
 
 async def create_accounts(
-    database: Database,
-    addresses: Sequence[str],
-    password_hash: str,
-    *,
-    name: str = "",
-    quota_octets: int = 0,
-    quota_messages: int = 0,
+    database: Database, addresses: Sequence[str], password_hash: str, **values: Any
 ) -> list[int]:
     """Create accounts with one password and the usual mailboxes; all of them or none."""
-    checked = [check_address(address) for address in addresses]
-    domains = {split_address(address)[1] for address in checked}
-    now = time.time()
+    rows = [
+        {"address": check_address(address), "password_hash": password_hash, **values}
+        for address in addresses
+    ]
     async with database.transaction() as transaction:
-        rows = {item: await domain_row(transaction, item) for item in domains}
-        accounts = [
-            {
-                "tenant_id": rows[split_address(address)[1]].tenant_id,
-                "domain_id": rows[split_address(address)[1]].id,
-                "address": address,
-                "name": name,
-                "password_hash": password_hash,
-                "quota_octets": quota_octets,
-                "quota_messages": quota_messages,
-                "next_uidvalidity": int(now) + len(SPECIAL_MAILBOXES),
-                "created_at": now,
-            }
-            for address in checked
-        ]
-        fresh = await transaction.insert_new(account, accounts, ("address",))
-        if len(fresh) != len(accounts):
-            new = {row["address"] for row in fresh}
-            known = next((a for a in checked if a not in new), checked[0])
-            raise AlreadyExists("address", f"{known} exists already")
-        ids = await _ids(transaction, checked)
-        await transaction.insert(mailbox, [m for i in ids for m in _mailboxes(i, now)])
+        return await add_accounts(transaction, rows)
+
+
+async def add_accounts(transaction: Transaction, new: Sequence[Mapping[str, Any]]) -> list[int]:
+    """Accounts with the usual mailboxes, in the caller's transaction; all with the same columns.
+
+    Addresses are as `check_address` gives them.
+    """
+    names = {split_address(row["address"])[1] for row in new}
+    domains = {name: await domain_row(transaction, name) for name in names}
+    now = time.time()
+    accounts = []
+    for row in new:
+        ours = domains[split_address(row["address"])[1]]
+        owner = {"tenant_id": ours.tenant_id, "domain_id": ours.id}
+        uidvalidity = int(now) + len(SPECIAL_MAILBOXES)
+        accounts.append({**row, **owner, "next_uidvalidity": uidvalidity, "created_at": now})
+    fresh = await transaction.insert_new(account, accounts, ("address",))
+    if len(fresh) != len(accounts):
+        known = {row["address"] for row in fresh}
+        twice = next((r["address"] for r in new if r["address"] not in known), new[0]["address"])
+        raise AlreadyExists("address", f"{twice} exists already")
+    ids = await _ids(transaction, [row["address"] for row in new])
+    await transaction.insert(mailbox, [m for i in ids for m in _mailboxes(i, now)])
     return ids
 
 

@@ -7,6 +7,8 @@ migrations are the truth for a running system; a test compares them with this fi
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -21,6 +23,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
+    literal_column,
 )
 
 metadata = MetaData(
@@ -35,6 +39,18 @@ metadata = MetaData(
 
 # SQLite gives a rowid only to INTEGER PRIMARY KEY; PostgreSQL gets a BIGINT identity.
 Id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def subject_key(subject: Any) -> Any:
+    """What subjects are sought by: lower case, 80 characters, compared by code point."""
+    return func.lower(func.substr(subject, literal_column("1"), literal_column("80")))
+
+
+def domain_part(address: Any) -> Any:
+    """The part of an address behind its last `@`, in SQL that both dialects know."""
+    at: Any = literal_column("'@'")
+    up_to = func.length(func.rtrim(address, func.replace(address, at, literal_column("''"))))
+    return func.substr(address, up_to + literal_column("1"))
 
 
 def _id() -> Column[int]:
@@ -70,6 +86,8 @@ account = Table(
     Column("name", Text, nullable=False, server_default=""),
     Column("password_hash", Text, nullable=False, server_default=""),
     Column("enabled", Boolean, nullable=False, server_default="1"),
+    # What the account may do in the management API (libs.common.admin.principal).
+    Column("role", Text, nullable=False, server_default="account"),
     # 0 means no limit; octets are those of the content plus the prefix, as IMAP shows them.
     Column("quota_octets", BigInteger, nullable=False, server_default="0"),
     Column("quota_messages", BigInteger, nullable=False, server_default="0"),
@@ -96,13 +114,61 @@ api_key = Table(
     "api_key",
     metadata,
     _id(),
+    # NULL: the whole platform.
     Column("tenant_id", Id, ForeignKey("tenant.id"), nullable=True, index=True),
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), nullable=True),
     Column("name", Text, nullable=False),
     Column("key_hash", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False, server_default="platform-admin"),
+    # Space-joined: permissions (none: all of the role), domains, networks (none: any address).
+    Column("scopes", Text, nullable=False, server_default=""),
+    Column("domains", Text, nullable=False, server_default=""),
+    Column("networks", Text, nullable=False, server_default=""),
+    Column("created_by", Text, nullable=False, server_default=""),
     Column("created_at", Double, nullable=False),
+    Column("last_used_at", Double, nullable=True),
     Column("expires_at", Double, nullable=True),
     Column("revoked_at", Double, nullable=True),
 )
+
+session = Table(
+    "session",
+    metadata,
+    # People at the console; the token itself is only in their cookie.
+    Column("token_hash", Text, primary_key=True),
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+Index("ix_session_account_id", session.c.account_id)
+
+audit = Table(
+    "audit",
+    metadata,
+    _id(),
+    # Append-only: triggers refuse UPDATE and DELETE, and `hash` covers the row and `previous`.
+    Column("at", Double, nullable=False),
+    Column("tenant_id", Id, nullable=True, index=True),
+    Column("actor", Text, nullable=False),
+    Column("client", Text, nullable=False, server_default=""),
+    Column("action", Text, nullable=False),
+    Column("object", Text, nullable=False),
+    Column("detail", Text, nullable=False, server_default="{}"),
+    Column("previous", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    # What was answered to a request with this Idempotency-Key; the answer is encrypted with it.
+    Column("key_hash", Text, primary_key=True),
+    Column("fingerprint", Text, nullable=False),
+    Column("status", Integer, nullable=False, server_default="0"),
+    Column("answer", LargeBinary, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+Index("ix_idempotency_expires_at", idempotency.c.expires_at)
 
 message = Table(
     "message",
@@ -141,6 +207,9 @@ message = Table(
 Index("ix_message_message_id", message.c.message_id)
 Index("ix_message_segment", message.c.segment)
 Index("ix_message_received_at", message.c.received_at)
+# For the trace: by sender, newest first, and by the beginning of the subject.
+Index("ix_message_reverse_path", message.c.reverse_path, message.c.mail_id)
+Index("ix_message_subject", subject_key(message.c.subject))
 
 mailbox = Table(
     "mailbox",
@@ -265,6 +334,15 @@ outcome = Table(
         name="state",
     ),
 )
+# The few that did not end well, for the trace by state.
+_UNUSUAL = outcome.c.state.in_(["quarantined", "bounced", "discarded", "refused"])
+Index(
+    "ix_outcome_unusual",
+    outcome.c.state,
+    outcome.c.mail_id,
+    postgresql_where=_UNUSUAL,
+    sqlite_where=_UNUSUAL,
+)
 
 deferred = Table(
     "deferred",
@@ -333,6 +411,7 @@ quarantine = Table(
     Column("state", Text, nullable=False, server_default="held"),
     Column("created_at", Double, nullable=False),
 )
+Index("ix_quarantine_domain", domain_part(quarantine.c.recipient), quarantine.c.created_at)
 
 watermark = Table(
     "watermark",
@@ -366,5 +445,12 @@ trace = Table(
     Column("took", Double, nullable=False, server_default="0"),
 )
 Index("ix_trace_mail_id", trace.c.mail_id)
-Index("ix_trace_recipient_at", trace.c.recipient, trace.c.at)
-Index("ix_trace_at", trace.c.at)
+# A mail_id begins with its time, so this order is that of time.
+_TO_SOMEBODY = trace.c.recipient != ""
+Index(
+    "ix_trace_recipient",
+    trace.c.recipient,
+    trace.c.mail_id,
+    postgresql_where=_TO_SOMEBODY,
+    sqlite_where=_TO_SOMEBODY,
+)

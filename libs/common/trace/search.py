@@ -40,13 +40,13 @@ async def _by_address(transaction: Transaction, address: str) -> list[str]:
     forms = {address, address.lower()}
     as_recipient = (
         select(trace.c.mail_id)
-        .where(in_list(trace.c.recipient, forms, transaction.dialect))
-        .order_by(trace.c.at.desc())
+        .where(trace.c.recipient != "", in_list(trace.c.recipient, forms, transaction.dialect))
+        .order_by(trace.c.mail_id.desc())
     )
     as_sender = (
         select(message.c.mail_id)
         .where(in_list(message.c.reverse_path, forms, transaction.dialect))
-        .order_by(message.c.received_at.desc())
+        .order_by(message.c.mail_id.desc())
     )
     return await _ids(transaction, as_recipient) + await _ids(transaction, as_sender)
 

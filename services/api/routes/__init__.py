@@ -1,1 +1,34 @@
-"""One file for each resource."""
+"""One file for each resource, and the list of them."""
+
+from services.api.routes import (
+    accounts,
+    aliases,
+    audit,
+    domains,
+    imports,
+    keys,
+    parked,
+    quarantine,
+    queues,
+    self_service,
+    settings,
+    tenants,
+    trace,
+)
+
+RESOURCES = (
+    tenants.router,
+    domains.router,
+    accounts.router,
+    aliases.router,
+    imports.router,
+    self_service.router,
+    keys.router,
+    quarantine.router,
+    queues.router,
+    parked.router,
+    trace.router,
+    settings.router,
+    audit.router,
+)
+"""In the order of the documentation."""

@@ -2,50 +2,95 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, Field
 
-from libs.common.accounts import registry
-from libs.common.db.schema import alias
-from services.api.access import DatabaseOf
+from libs.common.admin import aliases
+from libs.common.admin.principal import Principal
+from services.api.access import Allow, DatabaseOf
+from services.api.conditional import Precondition, tagged
+from services.api.idempotency import Idempotent
+from services.api.model import Cursor, Limit, Name, Page, Search, Strict, paged
 
-router = APIRouter(prefix="/v1/aliases", tags=["aliases"])
+router = APIRouter(prefix="/aliases", tags=["aliases"], route_class=Idempotent)
+Read = Annotated[Principal, Depends(Allow("aliases:read"))]
+Write = Annotated[Principal, Depends(Allow("aliases:write"))]
+Targets = Annotated[
+    list[str], Field(examples=[["alice@example.org"]], min_length=1, max_length=1000)
+]
+
+
+class NewAlias(Strict):
+    """An address and what it stands for."""
+
+    address: str = Field(examples=["sales@example.org"], min_length=3, max_length=320)
+    targets: Targets
+
+
+class AliasChange(Strict):
+    """All targets; others are removed."""
+
+    targets: Targets
 
 
 class Alias(BaseModel):
     """An address and what it stands for."""
 
-    model_config = ConfigDict(extra="forbid")
-    address: str = Field(examples=["sales@example.org"], max_length=320)
-    targets: list[str] = Field(examples=[["alice@example.org"]], min_length=1, max_length=1000)
+    address: str
+    targets: list[str]
 
 
-@router.get("")
+@router.get("", response_model=Page[Alias])
 async def list_aliases(
-    database: DatabaseOf, after: str = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100
-) -> list[Alias]:
-    """Aliases by address, from the one after `after`."""
-    page = select(alias.c.address).where(alias.c.address > after).distinct()
-    page = page.order_by(alias.c.address).limit(limit)
-    query = select(alias.c.address, alias.c.target).where(alias.c.address.in_(page))
-    found: dict[str, list[str]] = {}
-    async with database.reading() as transaction:
-        for row in await transaction.rows(query.order_by(alias.c.address, alias.c.target)):
-            found.setdefault(row.address, []).append(row.target)
-    return [Alias(address=address, targets=targets) for address, targets in found.items()]
+    database: DatabaseOf,
+    who: Read,
+    search: Search = "",
+    domain: Annotated[str, Query(max_length=253)] = "",
+    target: Annotated[str, Query(max_length=320)] = "",
+    cursor: Cursor = "",
+    limit: Limit = 100,
+) -> Any:
+    """Aliases by address."""
+    return paged(
+        await aliases.list_aliases(
+            database,
+            who,
+            search=search,
+            domain_name=domain,
+            target=target,
+            cursor=cursor,
+            limit=limit,
+        )
+    )
 
 
-@router.post("", status_code=201)
-async def create_alias(database: DatabaseOf, new: Alias) -> Alias:
+@router.post("", status_code=201, response_model=Alias)
+async def create_alias(database: DatabaseOf, who: Write, new: NewAlias) -> Any:
     """Create an alias, or add targets to it."""
-    await registry.create_alias(database, new.address, new.targets)
-    return new
+    return await aliases.put_alias(database, who, new.address, new.targets, add=True)
+
+
+@router.get("/{address}", response_model=Alias)
+async def get_alias(
+    database: DatabaseOf, who: Read, address: Name, request: Request, response: Response
+) -> Any:
+    """One alias."""
+    return tagged(request, response, await aliases.get_alias(database, who, address))
+
+
+@router.put("/{address}", response_model=Alias)
+async def change_alias(
+    database: DatabaseOf, who: Write, address: Name, change: AliasChange, check: Precondition
+) -> Any:
+    """Replace the targets of an alias."""
+    return await aliases.put_alias(database, who, address, change.targets, check=check)
 
 
 @router.delete("/{address}", status_code=204)
-async def delete_alias(database: DatabaseOf, address: str) -> None:
+async def delete_alias(
+    database: DatabaseOf, who: Write, address: Name, check: Precondition
+) -> None:
     """Remove an alias with all of its targets."""
-    await registry.delete_alias(database, address)
+    await aliases.delete_alias(database, who, address, check)

@@ -4,66 +4,96 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, Field
 
-from libs.common.accounts import registry
-from libs.common.db.schema import domain
-from services.api.access import DatabaseOf
+from libs.common.admin import domains
+from libs.common.admin.principal import Principal
+from services.api.access import Allow, DatabaseOf
+from services.api.conditional import Precondition, tagged
+from services.api.idempotency import Idempotent
+from services.api.model import Cursor, Limit, Name, Page, Search, Strict, paged
 
-router = APIRouter(prefix="/v1/domains", tags=["domains"])
+router = APIRouter(prefix="/domains", tags=["domains"], route_class=Idempotent)
+Read = Annotated[Principal, Depends(Allow("domains:read"))]
+Write = Annotated[Principal, Depends(Allow("domains:write"))]
 
 
-class NewDomain(BaseModel):
+class NewDomain(Strict):
     """A domain to take mail for."""
 
-    model_config = ConfigDict(extra="forbid")
-    name: str = Field(examples=["example.org"], max_length=253)
+    name: str = Field(examples=["example.org"], min_length=1, max_length=253)
+    tenant: str = Field(default="", max_length=63, description="Empty: one's own, or `default`.")
+    catch_all: str = Field(default="", max_length=320, description="Takes what nobody else does.")
+
+
+class DomainChange(Strict):
+    """What is given is changed, the rest stays."""
+
+    enabled: bool | None = None
+    catch_all: str | None = Field(default=None, max_length=320)
 
 
 class Domain(BaseModel):
     """A domain of ours."""
 
     name: str
+    tenant: str
     enabled: bool
     catch_all: str
     created_at: float
 
 
-def _domain(row: Any) -> Domain:
-    return Domain(
-        name=row.name, enabled=row.enabled, catch_all=row.catch_all, created_at=row.created_at
+@router.get("", response_model=Page[Domain])
+async def list_domains(
+    database: DatabaseOf,
+    who: Read,
+    search: Search = "",
+    tenant: Annotated[str, Query(max_length=63)] = "",
+    cursor: Cursor = "",
+    limit: Limit = 100,
+) -> Any:
+    """Domains by name."""
+    return paged(
+        await domains.list_domains(
+            database, who, search=search, tenant_name=tenant, cursor=cursor, limit=limit
+        )
     )
 
 
-@router.get("")
-async def list_domains(
-    database: DatabaseOf,
-    after: Annotated[str, Query(description="Name of the last one seen.")] = "",
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-) -> list[Domain]:
-    """Domains by name, from the one after `after`."""
-    query = select(domain).where(domain.c.name > after).order_by(domain.c.name).limit(limit)
-    async with database.reading() as transaction:
-        return [_domain(row) for row in await transaction.rows(query)]
-
-
-@router.post("", status_code=201)
-async def create_domain(database: DatabaseOf, new: NewDomain) -> Domain:
+@router.post("", status_code=201, response_model=Domain)
+async def create_domain(database: DatabaseOf, who: Write, new: NewDomain) -> Any:
     """Take mail for a domain."""
-    await registry.create_domain(database, new.name)
-    return await get_domain(database, registry.check_domain(new.name))
+    return await domains.create_domain(
+        database, who, new.name, tenant_name=new.tenant, catch_all=new.catch_all
+    )
 
 
-@router.get("/{name}")
-async def get_domain(database: DatabaseOf, name: str) -> Domain:
+@router.get("/{name}", response_model=Domain)
+async def get_domain(
+    database: DatabaseOf, who: Read, name: Name, request: Request, response: Response
+) -> Any:
     """One domain."""
-    async with database.reading() as transaction:
-        return _domain(await registry.domain_row(transaction, name.lower()))
+    return tagged(request, response, await domains.get_domain(database, who, name))
+
+
+@router.patch("/{name}", response_model=Domain)
+async def change_domain(
+    database: DatabaseOf,
+    who: Write,
+    name: Name,
+    change: DomainChange,
+    check: Precondition,
+    request: Request,
+    response: Response,
+) -> Any:
+    """Change whether it is enabled, or its catch-all."""
+    values = change.model_dump(exclude_none=True)
+    found = await domains.change_domain(database, who, name, check, **values)
+    return tagged(request, response, found)
 
 
 @router.delete("/{name}", status_code=204)
-async def delete_domain(database: DatabaseOf, name: str) -> None:
+async def delete_domain(database: DatabaseOf, who: Write, name: Name, check: Precondition) -> None:
     """Take no mail for it any more; it must be empty."""
-    await registry.delete_domain(database, name)
+    await domains.delete_domain(database, who, name, check)

@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from libs.common.queue.protocol import QUEUES
+from libs.common.admin import queues
+from libs.common.admin.principal import Principal
+from services.api.access import Allow, PlatformOf
 
-router = APIRouter(prefix="/v1/queues", tags=["queues"])
+router = APIRouter(prefix="/queues", tags=["queues"])
+Read = Annotated[Principal, Depends(Allow("queues:read"))]
 
 
-class QueueDepth(BaseModel):
-    """How much one queue holds."""
+class Waiting(BaseModel):
+    """How much one queue (due now) or table (due later) holds."""
 
-    queue: str
+    name: str
+    kind: str
     jobs: int
     oldest_seconds: float
 
 
-@router.get("")
-async def list_queues(request: Request) -> list[QueueDepth]:
+class Unaccounted(BaseModel):
+    """The number that must be 0."""
+
+    messages: int
+
+
+@router.get("", response_model=list[Waiting])
+async def list_queues(platform: PlatformOf, who: Read) -> Any:
     """Jobs waiting and in hand, and the age of the oldest."""
-    found = []
-    for name in QUEUES:
-        depth = await request.app.state.platform.queue.depth(name)
-        found.append(QueueDepth(queue=name, jobs=depth.jobs, oldest_seconds=depth.oldest_seconds))
-    return found
+    return await queues.list_queues(platform.database, platform.queue, who)
+
+
+@router.get("/unaccounted", response_model=Unaccounted)
+async def count_unaccounted(platform: PlatformOf, who: Read) -> Any:
+    """Messages of the last day of which no row says what became of them."""
+    return {"messages": await queues.unaccounted(platform.database)}

@@ -121,9 +121,9 @@ def test_mail_for_elsewhere_waits_as_a_row_until_there_is_a_next_hop(holub: Holu
     end = time.monotonic() + 20
     while True:
         rows = {
-            row["queue"]: row["jobs"] for row in json.loads(holub.must("queue", "list", "--json"))
+            row["name"]: row["jobs"] for row in json.loads(holub.must("queue", "list", "--json"))
         }
-        if rows["(deferred)"] == 1:
+        if rows["deferred"] == 1:
             break
         assert time.monotonic() < end, rows
         time.sleep(0.2)

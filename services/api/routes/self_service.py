@@ -1,0 +1,86 @@
+"""/v1/self: what account owners see and change of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, Field, SecretStr
+
+from libs.common.accounts.credential import PasswordVerifier, hash_password
+from libs.common.accounts.registry import RegistryError
+from libs.common.admin import accounts
+from libs.common.admin.principal import Principal, Role
+from services.api.access import Allow, DatabaseOf
+from services.api.idempotency import Idempotent
+from services.api.model import Strict
+from services.api.routes.accounts import Account, Mailbox
+
+router = APIRouter(prefix="/self", tags=["self"], route_class=Idempotent)
+Read = Annotated[Principal, Depends(Allow("self:read"))]
+Write = Annotated[Principal, Depends(Allow("self:write"))]
+
+
+class Whoami(BaseModel):
+    """Who the key stands for."""
+
+    actor: str
+    role: Role
+    permissions: list[str]
+    account: Account | None
+
+
+class OwnChange(Strict):
+    """What is given is changed, the rest stays."""
+
+    name: str | None = Field(default=None, max_length=200)
+    password: SecretStr | None = Field(default=None, min_length=8, max_length=1000)
+    current_password: SecretStr | None = Field(
+        default=None, max_length=1000, description="Needed to change the password."
+    )
+
+
+def _address(who: Principal) -> str:
+    if not who.address:
+        raise RegistryError("account", "this key stands for no account; use one with an account")
+    return who.address
+
+
+@router.get("", response_model=Whoami)
+async def whoami(database: DatabaseOf, who: Read) -> Any:
+    """Who am I, and what may I do?"""
+    own = await accounts.get_account(database, who, who.address) if who.address else None
+    return {
+        "actor": who.actor,
+        "role": who.role,
+        "permissions": sorted(who.permissions),
+        "account": own,
+    }
+
+
+@router.patch("", response_model=Account)
+async def change_self(database: DatabaseOf, who: Write, change: OwnChange) -> Any:
+    """Change one's own name or password."""
+    address = _address(who)
+    values: dict[str, Any] = {} if change.name is None else {"name": change.name}
+    if change.password is not None:
+        await _prove(database, who, change.current_password)
+        secret = change.password.get_secret_value()
+        values["password_hash"] = await asyncio.to_thread(hash_password, secret)
+    return await accounts.change_account(database, who, address, **values)
+
+
+async def _prove(database: DatabaseOf, who: Principal, given: SecretStr | None) -> None:
+    """A stolen key or an open screen must not be enough to take the account over."""
+    async with database.reading() as transaction:
+        row = await accounts.account_of(transaction, who, who.address)
+    secret = given.get_secret_value() if given else ""
+    if not await PasswordVerifier(1).verify(row.password_hash, secret):
+        raise RegistryError("current_password", "is not the current password")
+
+
+@router.get("/mailboxes", response_model=list[Mailbox])
+async def own_mailboxes(database: DatabaseOf, who: Read) -> Any:
+    """What each of one's mailboxes holds."""
+    return await accounts.list_mailboxes(database, who, _address(who))

@@ -1,0 +1,101 @@
+"""Commands for queues, parked jobs, quarantine, settings and the audit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from services.cli.resources import Json, _call, _group, _list, _one
+
+queue = _group("The queues of work.")
+parked = _group("Jobs that could not be done and are held for you.")
+quarantine = _group("Mail that is held back.")
+audit = _group("Who changed what.")
+Most = Annotated[int, typer.Option(min=1, help="At most so many.")]
+
+
+def _first(
+    where: str, as_json: bool, title: str, columns: tuple[str, ...], most: int, **query: Any
+) -> None:
+    from services.cli import client, table
+
+    table.show(client.pages(client.path(where), query, most), as_json, title, columns)
+
+
+@queue.command("list")
+def queue_list(json: Json = False) -> None:
+    """How many jobs wait where, and since when."""
+    from services.cli import table
+
+    table.show(_call("GET", "queues"), json, "Queues")
+
+
+@queue.command("unaccounted")
+def queue_unaccounted() -> None:
+    """How many messages no row accounts for; exit code 1 unless 0."""
+    count = _call("GET", "queues", "unaccounted")["messages"]
+    print(count)
+    raise typer.Exit(int(count > 0))
+
+
+@parked.command("list")
+def parked_list(queue: str = "", mail_id: str = "", json: Json = False) -> None:
+    """What is parked, and why."""
+    columns = ("id", "queue", "mail_id", "attempts", "parked_at", "reason")
+    _list("parked", json, "Parked jobs", columns, queue=queue, mail_id=mail_id)
+
+
+@parked.command("show")
+def parked_show(number: int, json: Json = False) -> None:
+    """One parked job with its content."""
+    _one(_call("GET", "parked", number), json, f"Parked job {number}")
+
+
+@parked.command("replay")
+def parked_replay(numbers: list[int]) -> None:
+    """Put jobs back on their queues."""
+    for number in numbers:
+        print(f"job {number} is back on {_call('POST', 'parked', number, 'replay')['queue']}")
+
+
+@parked.command("drop")
+def parked_drop(
+    number: int, reason: Annotated[str, typer.Option(help="For the audit.", prompt=True)]
+) -> None:
+    """Give a job up; its recipients become `discarded`, with the reason."""
+    _call("DELETE", "parked", number, query={"reason": reason})
+    print(f"job {number} is dropped")
+
+
+@quarantine.command("list")
+def quarantine_list(
+    recipient: str = "", state: str = "held", most: Most = 100, json: Json = False
+) -> None:
+    """What is held, for whom, and why."""
+    columns = ("mail_id", "n", "recipient", "sender", "subject", "reason", "created_at")
+    _first("quarantine", json, "Quarantine", columns, most, recipient=recipient, state=state)
+
+
+@audit.command("list")
+def audit_list(
+    actor: str = "",
+    action: str = "",
+    object: str = "",  # noqa: A002
+    most: Most = 100,
+    json: Json = False,
+) -> None:
+    """The newest changes."""
+    columns = ("id", "at", "actor", "client", "action", "object", "detail")
+    query = {"actor": actor, "action": action, "object": object}
+    _first("audit", json, "Audit", columns, most, **query)
+
+
+@audit.command("verify")
+def audit_verify() -> None:
+    """Check the chain of hashes; exit code 1 when a row was changed or removed."""
+    found = _call("GET", "audit", "verify")
+    if found["broken_at"] is not None:
+        print(f"broken at row {found['broken_at']}: it, or a row before it, was changed or removed")
+        raise typer.Exit(1)
+    print(f"{found['rows']} rows, the chain is whole")

@@ -1,0 +1,207 @@
+"""Two tenants on one platform, alike but for their names, and a client for each of their keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from libs.common.accounts.credential import hash_password
+from libs.common.admin import accounts, aliases, domains, keys, tenants
+from libs.common.admin.principal import Role, local_operator
+from libs.common.blobstore import open_blobstore
+from libs.common.db import Database
+from libs.common.db.schema import audit, idempotency, message, outcome, parked, quarantine
+from libs.common.jobs import new_mail_id
+from libs.common.queue import open_queue
+from libs.common.runtime.health import Health
+from libs.common.runtime.settings import PlatformSettings
+from libs.common.trace import TraceRow, write_trace
+from services.api.application import make_application
+from services.platform import Platform
+
+PASSWORD = "correct horse battery"
+HASH = hash_password(PASSWORD)
+ROOT = local_operator("test")
+
+
+@dataclass
+class Side:
+    """One tenant: everything that carries its name, and its keys by role."""
+
+    name: str
+    keys: dict[str, str] = field(default_factory=dict)
+    key_ids: dict[str, int] = field(default_factory=dict)
+    mail_id: str = ""
+
+    @property
+    def domain(self) -> str:
+        return f"{self.name}.test"
+
+    @property
+    def account(self) -> str:
+        return f"anna@{self.domain}"
+
+    @property
+    def alias(self) -> str:
+        return f"sales@{self.domain}"
+
+
+@dataclass
+class World:
+    """The application, its database, and both sides."""
+
+    app: Any
+    platform: Platform
+    ours: Side
+    theirs: Side
+    root_key: str
+    parked: int = 0
+
+    def client(self, key: str = "", address: str = "192.0.2.1", **headers: str) -> Any:
+        """An HTTP client with a key, from an address."""
+        bearer = {"Authorization": f"Bearer {key}"} if key else {}
+        return httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(self.app, client=(address, 40000)),
+            base_url="http://holub.test",
+            headers={**bearer, **headers},
+        )
+
+    @property
+    def root(self) -> Any:
+        """The platform administrator's client."""
+        return self.client(self.root_key)
+
+
+@asynccontextmanager
+async def open_world(database: Database, folder: Path) -> AsyncIterator[World]:
+    """A world with the tenants `ours` and `theirs`."""
+    blobs = open_blobstore(f"file:{folder}/blobs")
+    queue = open_queue(f"sqlite:///{folder}/queue.db")
+    platform = Platform(PlatformSettings(), database, queue, blobs, Health())
+    root = await keys.create_key(database, ROOT, "root")
+    made = [await _side(database, name) for name in ("ours", "theirs")]
+    world = World(make_application(platform), platform, *made, root["key"])
+    world.parked = await _parked(database, made[1].mail_id)
+    yield world
+    await queue.close()
+    await blobs.close()
+
+
+async def _side(database: Database, name: str) -> Side:
+    side = Side(name)
+    await tenants.create_tenant(database, ROOT, name)
+    await domains.create_domain(database, ROOT, side.domain, tenant_name=name)
+    await accounts.create_account(database, ROOT, side.account, HASH)
+    await accounts.create_account(database, ROOT, f"boss@{side.domain}", HASH, role=Role.TENANT)
+    await aliases.put_alias(database, ROOT, side.alias, [side.account], add=True)
+    given: dict[str, dict[str, Any]] = {
+        "tenant-admin": {"tenant_name": name},
+        "domain-admin": {"tenant_name": name, "domains": (side.domain,)},
+        "support": {"tenant_name": name},
+        "account": {"address": side.account},
+    }
+    for role, values in given.items():
+        key = await keys.create_key(database, ROOT, f"{name} {role}", role=Role(role), **values)
+        side.keys[role], side.key_ids[role] = key["key"], key["id"]
+    side.mail_id = await add_mail(database, side.account, held=True)
+    return side
+
+
+async def add_mail(
+    database: Database,
+    *recipients: str,
+    sender: str = "you@elsewhere.example",
+    subject: str = "Hello",
+    state: str = "delivered",
+    held: bool = False,
+    login: str = "",
+    mail_id: str = "",
+) -> str:
+    """A message from outside as filter, delivery and storage leave it."""
+    mail_id, now = mail_id or new_mail_id(), time.time()
+    to = ", ".join(f"<{item}>" for item in recipients)
+    listener, by = ("submission", f" as {login}") if login else ("mx", "")
+    why = (
+        f"{listener}: from <{sender}> to {to}, 10 octets, by mx.elsewhere.example"
+        f" [192.0.2.9]{by}, ESMTPS, TLSv1.3 TLS_AES_256_GCM_SHA384"
+    )
+    state = "quarantined" if held else state
+    row = {
+        "mail_id": mail_id,
+        "tenant_id": 1,
+        "origin": "smtp",
+        "segment": "mail/2026/01/01/00/x",
+        "record_offset": 0,
+        "record_length": 10,
+        "size": 10,
+        "sha256": b"",
+        "received_at": now,
+        "reverse_path": sender,
+        "recipients": len(recipients),
+        "message_id": f"<{mail_id}@elsewhere.example>",
+        "subject": subject,
+        "envelope": b"",
+        "bodystructure": b"",
+        "body": b"",
+        "parts": b"[]",
+    }
+    units = [
+        {"mail_id": mail_id, "n": n, "recipient": r, "state": state, "detail": "", "at": now}
+        for n, r in enumerate(recipients)
+    ]
+    entries = [
+        {
+            "mail_id": mail_id,
+            "n": n,
+            "tenant_id": 1,
+            "recipient": r,
+            "reason": f"virus for {r}",
+            "created_at": now,
+        }
+        for n, r in enumerate(recipients)
+    ]
+    async with database.transaction() as transaction:
+        await transaction.insert(message, [row])
+        await transaction.insert(outcome, units)
+        await transaction.insert(quarantine, entries if held else [])
+        await write_trace(
+            transaction,
+            [
+                TraceRow(mail_id, "ingress", "accepted", why=why),
+                *(TraceRow(mail_id, "storage", state, n, r) for n, r in enumerate(recipients)),
+            ],
+        )
+    return mail_id
+
+
+async def _parked(database: Database, mail_id: str) -> int:
+    row = {
+        "queue": "storage",
+        "mail_id": mail_id,
+        "body": b'{"type":"storage"}',
+        "reason": "planted for theirs.test",
+        "parked_at": time.time(),
+    }
+    async with database.transaction() as transaction:
+        await transaction.insert(parked, [row])
+        rows = await transaction.rows(parked.select())
+    return int(rows[-1].id)
+
+
+async def snapshot(database: Database, without: tuple[str, ...] = ()) -> dict[str, list[Any]]:
+    """Every row of every table but the audit and what keys note of their use."""
+    found = {}
+    async with database.reading() as transaction:
+        for table in message.metadata.sorted_tables:
+            if table in (audit, idempotency) or table.name in without:
+                continue
+            columns = [c for c in table.c if c.name != "last_used_at"]
+            rows = await transaction.rows(table.select().with_only_columns(*columns))
+            found[table.name] = sorted(map(repr, rows))
+    return found

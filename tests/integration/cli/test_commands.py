@@ -1,0 +1,138 @@
+"""The command line, on its own database and on a server."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers.holub import DOMAIN, PASSWORD, Holub
+
+
+@pytest.fixture
+def holub(tmp_path: Path) -> Iterator[Holub]:
+    holub = Holub(tmp_path)
+    holub.prepare("alice")
+    yield holub
+    holub.kill()
+
+
+def listed(holub: Holub, *words: str) -> list[dict[str, object]]:
+    return list(json.loads(holub.must(*words, "--json")))
+
+
+def test_what_is_made_by_one_command_is_shown_by_another(holub: Holub) -> None:
+    holub.must("tenant", "create", "acme")
+    holub.must("domain", "create", "acme.test", "--tenant", "acme")
+    made = holub.must("account", "create", "bob@acme.test")
+    holub.must(
+        "account",
+        "create",
+        "team@acme.test",
+        "--count",
+        "3",
+        "--password-stdin",
+        given=f"{PASSWORD}\n",
+    )
+    holub.must("alias", "create", "sales@acme.test", "bob@acme.test", "x@elsewhere.example")
+    holub.must("account", "set", "bob@acme.test", "--disable")
+
+    assert "password: " in made
+    accounts = listed(holub, "account", "list", "--domain", "acme.test")
+    assert [item["address"] for item in accounts] == [
+        "bob@acme.test",
+        "team1@acme.test",
+        "team2@acme.test",
+        "team3@acme.test",
+    ]
+    assert accounts[0]["enabled"] is False
+    assert listed(holub, "alias", "list")[0]["targets"] == ["bob@acme.test", "x@elsewhere.example"]
+    actions = [item["action"] for item in listed(holub, "audit", "list")]
+    assert actions == [
+        "account.change",
+        "alias.put",
+        "import.accounts",
+        "account.create",
+        "domain.create",
+        "tenant.create",
+    ]
+    assert "the chain is whole" in holub.must("audit", "verify")
+
+
+def test_a_refusal_is_one_line_that_names_the_field(holub: Holub) -> None:
+    for words, text in (
+        (("domain", "create", "no domain"), "holub: domain: 'no domain' is not a domain name"),
+        (("domain", "delete", DOMAIN), "holub: domain: example.test still has accounts"),
+        (("account", "show", "x@y.test"), "holub: address: there is no account x@y.test"),
+        (("account", "set", f"alice@{DOMAIN}"), "at least one option"),
+    ):
+        done = holub.command(*words)
+        assert done.returncode != 0
+        assert text in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_file_of_accounts_is_checked_then_imported(holub: Holub, tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text(f"address,password,name\nbob@{DOMAIN},long enough,Bob\nx,long enough,X\n")
+
+    wrong = holub.command("import", str(file))
+    file.write_text(f"address,password,name\nbob@{DOMAIN},long enough,Bob\n")
+    dry = holub.must("import", str(file), "--dry-run")
+    done = holub.must("import", str(file))
+
+    assert "line 3: address" in wrong.stderr
+    assert "1 accounts would be created" in dry
+    assert "1 accounts created" in done
+
+
+def test_a_server_is_asked_with_a_key_and_followed(holub: Holub) -> None:
+    """The same commands against a running API, and server-sent events of the trace."""
+    key = holub.must("key", "create", "test").strip()
+    holub.start("all")
+    remote = {"HOLUB_API_URL": f"http://127.0.0.1:{holub.ports['api']}", "HOLUB_API_KEY": key}
+    holub.env.update(remote)
+    holub.env["HOLUB_DATABASE_URL"] = "sqlite:////nonexistent/x.db"
+
+    assert [item["name"] for item in listed(holub, "domain", "list")] == [DOMAIN]
+    request = urllib.request.Request(
+        f"{remote['HOLUB_API_URL']}/v1/trace/follow", headers={"Authorization": f"Bearer {key}"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as events:
+        assert events.readline().startswith(b": following")
+        mail_id = holub.send(b"Subject: hi\r\n\r\nx\r\n", f"alice@{DOMAIN}")
+        seen: list[str] = []
+        end = time.monotonic() + 20
+        while "delivered" not in seen and time.monotonic() < end:
+            line = events.readline()
+            if line.startswith(b"data: "):
+                step = json.loads(line.removeprefix(b"data: "))
+                assert step["mail_id"] == mail_id
+                seen.append(step["what"])
+    assert seen[0] == "accepted"
+    assert "delivered" in seen
+    told = holub.must("trace", f"alice@{DOMAIN}")
+    assert "We took responsibility for it" in told
+    assert "It is in the mailbox" in told
+    assert holub.must("queue", "unaccounted").strip() == "0"
+    holub.env["HOLUB_API_KEY"] = "wrong"
+    assert "give a valid key" in holub.command("domain", "list").stderr
+
+
+def test_help_loads_neither_the_server_nor_the_database(holub: Holub) -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from services.cli.main import app;"
+        "CliRunner().invoke(app, ['--help']);"
+        "print([m for m in ('sqlalchemy', 'fastapi', 'rich', 'pydantic') if m in sys.modules])"
+    )
+    import subprocess
+    import sys
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=holub.env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
