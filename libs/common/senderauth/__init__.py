@@ -1,0 +1,23 @@
+"""Who sent it: SPF, DKIM, DMARC, ARC, iprev, and the Authentication-Results field.
+
+Checks take a `Resolver` and say what they found; nothing here decides what becomes of a message.
+Signing takes the exact octets that go out::
+
+    signer = Signer.load("example.org", "mail2026", pem)
+    content = dkim_fields(content, [signer], int(time.time())) + content
+
+Standards  RFC 7208 (SPF), RFC 6376, 8301, 8463 (DKIM), RFC 9989 (DMARC), RFC 8617 (ARC),
+           RFC 8601 (Authentication-Results, iprev)
+"""
+
+from libs.common.senderauth.dkim import DkimResult, verify_dkim
+from libs.common.senderauth.sign import Signer, dkim_fields
+from libs.common.senderauth.signed import SignedMessage
+
+__all__ = [
+    "DkimResult",
+    "SignedMessage",
+    "Signer",
+    "dkim_fields",
+    "verify_dkim",
+]
