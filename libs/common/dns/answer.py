@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Generic, Protocol, TypeVar
 
@@ -68,6 +69,7 @@ def reverse_name(address: str) -> str:
     return ip_address(address).reverse_pointer
 
 
+@lru_cache(maxsize=16_384)
 def canonical_name(name: str) -> str | None:
     """The name in lower case and ASCII without its last dot; None when no such name can exist."""
     name = name.rstrip(".").lower()
