@@ -143,6 +143,8 @@ class Connection(SMTP):
 
     async def read(self, octets: int) -> bytes:
         """At least one octet of content, and at most this many."""
+        if not self._reader._buffer:  # type: ignore[attr-defined]
+            await self.flush()
         block = await self._reader.read(octets)
         if not block:
             raise asyncio.IncompleteReadError(b"", None)

@@ -11,6 +11,7 @@ class Situation:
     """What the list depends on."""
 
     max_message_octets: int
+    max_recipients: int
     tls_possible: bool
     tls_active: bool
     authenticated: bool
@@ -38,6 +39,12 @@ EXTENSIONS = (
     Extension(lambda _: "8BITMIME", "test_smtplib_sends_eight_bits"),
     Extension(lambda _: "SMTPUTF8", "test_smtplib_sends_to_an_internationalised_address"),
     Extension(lambda _: "ENHANCEDSTATUSCODES", "test_smtplib_hears_enhanced_status_codes"),
+    Extension(lambda _: "CHUNKING", "test_smtplib_sends_the_chunks_of_rfc_3030"),
+    Extension(
+        # RFC 9422 §4: what a client can plan with.
+        lambda s: f"LIMITS RCPTMAX={s.max_recipients}",
+        "test_the_announced_limit_of_recipients_is_the_one_in_force",
+    ),
     Extension(lambda _: "DSN", "test_smtplib_sends_dsn_parameters"),
     Extension(
         lambda s: _when(s.tls_possible and not s.tls_active, "STARTTLS"),

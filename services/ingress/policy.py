@@ -36,6 +36,14 @@ async def check_sender(directory: Directory, account: Account | None, path: Path
         raise Refusal(Reply(553, "5.7.1", text))
 
 
+async def tenant_of(directory: Directory, path: Path) -> int:
+    """Whose domain this is; asked only of a recipient that `check_recipient` let pass."""
+    try:
+        return await directory.tenant(path.domain)
+    except DirectoryUnavailable as error:
+        raise Refusal(DIRECTORY_AWAY) from error
+
+
 async def check_recipient(directory: Directory, account: Account | None, path: Path) -> None:
     """Raises the refusal to send, or returns: we take it."""
     try:

@@ -34,7 +34,7 @@ async def run(platform: Platform) -> None:
     )
     await verdicts.start()
     unpublished.start()
-    sockets = [s for item in LISTENERS if (s := await _listen(server, item, platform))]
+    sockets = [s for item in LISTENERS if (s := await _open(server, item, platform))]
     platform.ready(ROLE)
     await platform.stopping.wait()
     for socket in sockets:
@@ -45,19 +45,24 @@ async def run(platform: Platform) -> None:
     await trace.close()
 
 
-async def _listen(server: Server, listener: Listener, platform: Platform) -> asyncio.Server | None:
+async def _open(server: Server, listener: Listener, platform: Platform) -> asyncio.Server | None:
     port: int = getattr(server.settings, listener.port_setting)
     if not port or (listener.implicit_tls and server.tls is None):
         return None
     try:
-        socket = await asyncio.get_running_loop().create_server(
-            lambda: Session(server, listener, tls=listener.implicit_tls),
-            server.settings.host,
-            port,
-            ssl=server.tls if listener.implicit_tls else None,
-        )
+        socket = await listen(server, listener, port)
     except OSError as error:
         name = f"HOLUB_INGRESS_{listener.port_setting.upper()}"
         raise port_in_use(name, port, error) from error
     platform.note(listener.name, f"{server.settings.host}:{port}")
     return socket
+
+
+async def listen(server: Server, listener: Listener, port: int) -> asyncio.Server:
+    """A socket whose clients get a session each."""
+    return await asyncio.get_running_loop().create_server(
+        lambda: Session(server, listener, tls=listener.implicit_tls),
+        server.settings.host,
+        port,
+        ssl=server.tls if listener.implicit_tls else None,
+    )

@@ -37,6 +37,7 @@ class Session(Connection):
         self.accepted = _ACCEPTED.labels(listener.name)
         self.octets = _OCTETS.labels(listener.name)
         self.account: Account | None = None
+        self.mail: MailTransaction | None = None
         self._errors = 0
         self.forget()
 
@@ -45,11 +46,18 @@ class Session(Connection):
         self.helo = ""
         self.extended = False
         self.account = None
-        self.mail: MailTransaction | None = None
+        self.end_transaction()
+
+    def end_transaction(self) -> None:
+        """What was taken of a message so far is thrown away (RFC 5321 §4.1.1.5)."""
+        if self.mail is not None and self.mail.content is not None:
+            self.mail.content.close()
+        self.mail = None
 
     def connection_lost(self, error: Exception | None) -> None:
         """The session ends; a commit under way does not."""
         self.server.sessions.discard(self)
+        self.end_transaction()
         super().connection_lost(error)
 
     async def converse(self) -> None:

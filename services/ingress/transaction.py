@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from libs.common.jobs import Client, Envelope, Origin, Recipient, RecordHeader, new_mail_id
 from libs.protocols.smtp.path import Path
+
+if TYPE_CHECKING:
+    from services.ingress.content import Content
 
 
 @dataclass(slots=True)
@@ -18,6 +22,9 @@ class MailTransaction:
     smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    tenant: int = 1
+    content: Content | None = None
+    """What BDAT or DATA has brought so far."""
     mail_id: str = field(default_factory=new_mail_id)
     recipients: list[Recipient] = field(default_factory=list)
 
@@ -27,7 +34,7 @@ class MailTransaction:
             self.recipients.append(Recipient(len(self.recipients), path.address, notify, orcpt))
 
     def header(
-        self, listener: str, hostname: str, tenant: int, client: Client, traceparent: str = ""
+        self, listener: str, hostname: str, client: Client, traceparent: str = ""
     ) -> RecordHeader:
         """Everything that is stored with the content."""
         envelope = Envelope(
@@ -43,7 +50,7 @@ class MailTransaction:
             time.time(),
             envelope,
             Origin.SMTP,
-            tenant,
+            self.tenant,
             listener,
             hostname,
             client,

@@ -57,6 +57,7 @@ class Directory:
         self._database = database
         self._verifier = PasswordVerifier()
         self._cache: dict[str, tuple[float, RecipientKind]] = {}
+        self._tenants: dict[str, tuple[float, int]] = {}
 
     async def recipient(self, address: str) -> RecipientKind:
         """What RCPT should answer for an address; raises `DirectoryUnavailable`."""
@@ -91,6 +92,27 @@ class Directory:
         if not found.enabled:
             return RecipientKind.DISABLED
         return RecipientKind.OVER_QUOTA if found.over_quota else RecipientKind.LOCAL
+
+    async def tenant(self, name: str) -> int:
+        """Whose domain `name` is; raises `DirectoryUnavailable`, also for one that is not ours."""
+        known = self._tenants.get(name)
+        if known and known[0] > time.monotonic():
+            return known[1]
+        try:
+            async with self._database.reading() as transaction:
+                row = await transaction.one_or_none(
+                    select(domain.c.tenant_id).where(domain.c.name == name)
+                )
+        except DatabaseUnavailable as error:
+            if known:
+                return known[1]
+            raise DirectoryUnavailable(str(error)) from error
+        if row is None:
+            raise DirectoryUnavailable(f"{name} is not our domain any more")
+        if len(self._tenants) >= CACHE_ENTRIES:
+            self._tenants.clear()
+        self._tenants[name] = (time.monotonic() + FRESH_SECONDS, row.tenant_id)
+        return int(row.tenant_id)
 
     async def targets(self, addresses: Sequence[str]) -> dict[str, Targets]:
         """What each address stands for; a few queries for all; raises `DatabaseUnavailable`."""

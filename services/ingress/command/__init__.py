@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from libs.protocols.smtp.reply import Reply
 from services.ingress.command.auth import auth
-from services.ingress.command.data import data
+from services.ingress.command.data import bdat, data
 from services.ingress.command.hello import ehlo, helo, lhlo
 from services.ingress.command.mail import mail
 from services.ingress.command.rcpt import rcpt
@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[[Session, str], Awaitable[Reply | None]]] = {
     "MAIL": mail,
     "RCPT": rcpt,
     "DATA": data,
+    "BDAT": bdat,
     "RSET": rset,
     "NOOP": noop,
     "QUIT": quit_,

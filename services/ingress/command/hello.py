@@ -44,7 +44,7 @@ def _take_name(session: Session, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise Refusal(Reply(501, "5.5.4", "give your host name or [address literal]"))
     session.helo = name
-    session.mail = None
+    session.end_transaction()
 
 
 def _greet(session: Session, argument: str) -> Reply:
@@ -52,6 +52,7 @@ def _greet(session: Session, argument: str) -> Reply:
     session.extended = True
     situation = Situation(
         session.server.settings.max_message_octets,
+        session.server.settings.max_recipients,
         session.server.tls is not None,
         session.tls,
         session.account is not None,

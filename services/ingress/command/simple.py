@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 async def rset(session: Session, argument: str) -> Reply:
     """End the transaction without a message (RFC 5321 §4.1.1.5)."""
-    session.mail = None
+    session.end_transaction()
     return replies.OK
 
 

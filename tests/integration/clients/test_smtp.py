@@ -110,6 +110,124 @@ def test_smtplib_sends_dsn_parameters(holub: Holub) -> None:
         assert client.data(CONTENT)[0] == 250
 
 
+def bdat(client: smtplib.SMTP, chunk: bytes, last: str = "") -> tuple[int, bytes]:
+    """One chunk as RFC 3030 has it."""
+    client.send(f"BDAT {len(chunk)}{last}\r\n".encode() + chunk)
+    return client.getreply()
+
+
+def test_smtplib_sends_the_chunks_of_rfc_3030(holub: Holub) -> None:
+    """The dialogue of RFC 3030 §4.2: 100,000, 324 and 0 octets, the last of them LAST."""
+    first = (b"Subject: chunks\r\n\r\n.\r\n" + b"x" * 78 + b"\r\n") * 1000
+    with holub.smtp() as client:
+        client.ehlo("cnri.reston.va.us")
+        assert client.has_extn("chunking")
+        assert client.mail("ned@ymir.claremont.example")[0] == 250
+        assert client.rcpt(f"frank@{DOMAIN}")[0] == 250
+
+        assert bdat(client, first[:100_000]) == (250, b"2.0.0 100000 octets received")
+        assert bdat(client, first[100_000:])[0] == 250
+        assert bdat(client, b"", " LAST")[0] == 250
+
+    (found,) = holub.wait_for("frank", 1)
+    assert found.endswith(first)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "codes"),
+    [
+        ([1_999_998, 1], [250, 250, 250]),
+        ([1_999_999, 1], [250, 250, 250]),
+        ([1_999_999, 2], [250, 552, 503]),
+    ],
+)
+def test_chunks_are_counted_together(holub: Holub, chunks: list[int], codes: list[int]) -> None:
+    with holub.smtp() as client:
+        client.ehlo()
+        client.mail("you@elsewhere.example")
+        client.rcpt(f"carol@{DOMAIN}")
+
+        got = [bdat(client, b"x" * octets)[0] for octets in chunks]
+
+        assert [*got, bdat(client, b"", " LAST")[0]] == codes
+        assert client.noop()[0] == 250
+
+
+def test_after_a_chunk_there_is_no_rcpt_and_no_data_and_rset_ends_it(holub: Holub) -> None:
+    with holub.smtp() as client:
+        client.ehlo()
+        client.mail("you@elsewhere.example")
+        client.rcpt(f"carol@{DOMAIN}")
+        bdat(client, b"Subject: x\r\n")
+
+        assert client.rcpt(f"carol@{DOMAIN}")[0] == 503
+        assert client.docmd("DATA")[0] == 503
+        assert client.rset()[0] == 250
+        assert bdat(client, b"QUIT\r\n", " LAST")[0] == 503
+        assert client.noop()[0] == 250
+
+
+def test_lmtp_answers_the_last_chunk_for_each_recipient(holub: Holub) -> None:
+    with smtplib.LMTP("localhost", holub.ports["lmtp"], timeout=40) as client:
+        client.ehlo()
+        client.mail("you@elsewhere.example")
+        client.rcpt(f"carol@{DOMAIN}")
+        client.rcpt(f"dave@{DOMAIN}")
+        assert bdat(client, b"Subject: x\r\n\r\nx\r\n", " LAST")[0] == 250
+        assert client.getreply()[0] == 250
+        assert client.noop() == (250, b"2.0.0 OK")
+
+
+@pytest.mark.parametrize("length", ["-1", "99999999999999999999", "", "5 LASTING"])
+def test_a_chunk_of_unknown_length_ends_the_session(holub: Holub, length: str) -> None:
+    """CVE-2017-16943, CVE-2017-16944 (Exim): what follows must not be read as commands."""
+    got = converse(holub, ENVELOPE, f"BDAT {length}\r\nNOOP\r\n".encode())
+
+    assert got.rstrip().splitlines()[-1].startswith(b"421 4.5.4")
+
+
+@pytest.mark.parametrize("bad", [b"a\nb\r\n", b"a\rb\r\n", b"a\0b\r\n", b"a\r"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_octets_that_no_message_may_have_are_refused(
+    holub: Holub, bad: bytes, chunked: bool
+) -> None:
+    with holub.smtp() as client:
+        client.ehlo()
+        client.mail("you@elsewhere.example")
+        client.rcpt(f"carol@{DOMAIN}")
+        if chunked:
+            assert bdat(client, bad, " LAST")[0] == 550
+        else:
+            client.docmd("DATA")
+            client.send(bad + b"\r\n.\r\n")
+            assert client.getreply()[0] == 550
+        assert client.noop()[0] == 250
+
+
+def test_the_announced_limit_of_recipients_is_the_one_in_force(holub: Holub) -> None:
+    """RFC 9422 §4.2: RCPTMAX, at -1, 0 and +1."""
+    with holub.smtp() as client:
+        client.ehlo()
+        assert client.esmtp_features["limits"] == "RCPTMAX=100"
+        client.mail("you@elsewhere.example")
+        local_parts = [f"carol+{n}" for n in range(101)]
+
+        codes = [client.rcpt(f"{local_part}@{DOMAIN}")[0] for local_part in local_parts]
+
+        assert codes == [250] * 100 + [452]
+
+
+def test_vrfy_and_expn_and_help_tell_nothing_of_who_exists(holub: Holub) -> None:
+    with holub.smtp() as client:
+        client.ehlo()
+        assert client.vrfy(f"carol@{DOMAIN}") == client.vrfy(f"nobody@{DOMAIN}")
+        assert client.vrfy("x")[0] == 252
+        assert client.docmd("VRFY")[0] == 501
+        assert client.expn("staff")[0] == 502
+        assert client.docmd("HELP")[0] == 214
+        assert client.docmd("NOOP", "whatever")[0] == 250
+
+
 def test_smtplib_upgrades_to_tls(holub: Holub) -> None:
     with holub.smtp() as client:
         client.starttls(context=holub.tls())

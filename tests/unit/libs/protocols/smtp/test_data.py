@@ -43,20 +43,7 @@ def test_content_comes_back_at_every_split(content: bytes) -> None:
 
             assert got == content
             assert decoder.done
-            assert not decoder.bare
             assert decoder.rest == b"QUIT\r\n"
-
-
-@pytest.mark.parametrize(
-    "bad", [b"a\nb\r\n", b"a\rb\r\n", b"a\r\r\nb\r\n", b"a\n\r\n", b"\nb\r\n", b"\rb\r\n"]
-)
-def test_bare_line_ends_are_seen_at_every_split(bad: bytes) -> None:
-    data = bad + b".\r\n"
-    for split in range(len(data) + 1):
-        _, decoder = decode(data[:split], data[split:])
-
-        assert decoder.done
-        assert decoder.bare
 
 
 @given(st.lists(st.binary(max_size=40), max_size=6))
@@ -85,4 +72,3 @@ def test_stuffing_and_decoding_are_inverse(parts: list[bytes], size: int) -> Non
 
     assert got == content
     assert decoder.done
-    assert not decoder.bare

@@ -1,0 +1,101 @@
+"""Ingress alone, in this process, on embedded backends: what it stored can be looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from libs.common.accounts import Directory
+from libs.common.accounts.registry import create_accounts, create_domain
+from libs.common.blobstore import open_blobstore
+from libs.common.blobstore.protocol import BlobStore
+from libs.common.db import open_database
+from libs.common.db.migrate import migrate
+from libs.common.jobs import RecordHeader
+from libs.common.jobs.record import decode_header
+from libs.common.queue import open_queue
+from libs.common.trace import TraceWriter
+from services.ingress.commit import Commit
+from services.ingress.listener import LISTENERS
+from services.ingress.server import Server
+from services.ingress.service import listen
+from services.ingress.settings import IngressSettings
+from services.ingress.unpublished import Unpublished
+from services.ingress.verdicts import Verdicts
+
+DOMAIN, OTHER_DOMAIN = "example.test", "other.test"
+"""Two domains of two tenants."""
+
+
+class Ingress:
+    """The ports, and what was stored."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        self.ports: dict[str, int] = {}
+        self.server: Server
+
+    async def records(self) -> list[tuple[RecordHeader, bytes]]:
+        """Every record of this hour and the last, in the order in which it came."""
+        now = time.time()
+        found = []
+        for at in (now - 3600, now):
+            async for entry in self._blobs.index(datetime.fromtimestamp(at, UTC)):
+                content = (await self._blobs.read(entry.ref)).content
+                found.append((decode_header(entry.header), content))
+        return sorted(found, key=lambda record: record[0].mail_id)
+
+    async def converse(self, *pieces: bytes, listener: str = "mx", pause: float = 0.0) -> bytes:
+        """Send these pieces and half-close; everything that was answered."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[listener])
+        for piece in pieces:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(pause)
+        if writer.can_write_eof():
+            writer.write_eof()
+        try:
+            return await asyncio.wait_for(reader.read(), 20)
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, *, tls: ssl.SSLContext | None = None, **settings: object
+) -> AsyncIterator[Ingress]:
+    """Ingress with accounts alice, bob and carol of one tenant, and dave of another."""
+    database = open_database(f"sqlite:///{folder}/holub.db")
+    await migrate(database)
+    await create_domain(database, DOMAIN)
+    await create_domain(database, OTHER_DOMAIN, tenant_name="other")
+    names = [f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol")]
+    await create_accounts(database, [*names, f"dave@{OTHER_DOMAIN}"], "")
+    queue, blobs = open_queue(f"sqlite:///{folder}/queue.db"), open_blobstore(f"file:{folder}/b")
+    knobs = IngressSettings(verdict_seconds=0, **settings)  # type: ignore[arg-type]
+    verdicts = Verdicts(queue, database)
+    unpublished = Unpublished(blobs, queue, database, knobs)
+    commit = Commit(blobs, queue, database, verdicts, unpublished, knobs)
+    trace = TraceWriter(database)
+    ingress = Ingress(blobs)
+    server = ingress.server = Server(knobs, Directory(database), commit, trace, tls)
+    await verdicts.start()
+    sockets = []
+    for listener in LISTENERS:
+        if tls or not listener.implicit_tls:
+            sockets.append(await listen(server, listener, 0))
+            ingress.ports[listener.name] = sockets[-1].sockets[0].getsockname()[1]
+    yield ingress
+    for socket in sockets:
+        socket.close()
+    await server.drain()
+    await verdicts.close()
+    await trace.close()
+    await queue.close()
+    await blobs.close()
+    await database.close()
