@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 T ?= tests/unit tests/integration
 
-.PHONY: help run check format test integration chaos bench lock clean
+.PHONY: help run check format test integration chaos bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ chaos: .venv/.installed ## Crash every role at every failpoint under load, and j
 
 bench: .venv/.installed ## Holub beside Postfix + Dovecot in one run (ARGS=--quick, docs/benchmarks.md)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+docs: .venv/.installed ## Write the pages that are made from the code
+	$(BIN)/python -m services.api.document > docs/api.md
 
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
 	uv export --no-header --no-emit-project --all-groups -o requirements.lock >/dev/null

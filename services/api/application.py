@@ -6,7 +6,7 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.admin.principal import Principal
-from services.api import problem
+from services.api import problem, well_known
 from services.api.idempotency import Idempotent
 from services.api.routes import RESOURCES
 from services.platform import Platform
@@ -63,6 +63,7 @@ def make_application(
     for resource in RESOURCES:
         api.include_router(resource)
     app.include_router(api)
+    app.include_router(well_known.router)
 
     @app.get("/livez", include_in_schema=False)
     @app.get("/readyz", include_in_schema=False)

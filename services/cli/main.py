@@ -82,6 +82,38 @@ def trace(
         raise typer.Exit(telling.show(what, state, json))
 
 
+@app.command()
+def quickstart(
+    domain: str,
+    account: Annotated[str, typer.Option(help="Local part of the first account.")] = "postmaster",
+    form: Annotated[str, typer.Option(help="Of the records: table, zone, endpoint.")] = "table",
+) -> None:
+    """From nothing to a domain: its first account, what to publish, what to do next."""
+    from services.cli.onboard import quickstart as start
+
+    start(domain, account, form)
+
+
+@app.command()
+def dns(
+    domain: str,
+    form: Annotated[str, typer.Option(help="table, zone, or endpoint (external-dns).")] = "table",
+    json: Json = False,
+) -> None:
+    """The DNS records that a domain must publish."""
+    from services.cli.onboard import print_records
+
+    print_records(domain, form, json)
+
+
+@app.command()
+def doctor(domain: str, json: Json = False) -> None:
+    """Does the world see the domain as it should?  Exit code 1 when something is wrong."""
+    from services.cli.onboard import doctor as examine
+
+    raise typer.Exit(examine(domain, json))
+
+
 @app.command("import")
 def import_(
     file: Annotated[str, typer.Argument(help="CSV (with a line of names) or JSON lines.")],

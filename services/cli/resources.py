@@ -74,7 +74,7 @@ def tenant_delete(name: str) -> None:
 def domain_create(name: str, tenant: str = "", catch_all: str = "") -> None:
     """Take mail for a domain."""
     _call("POST", "domains", body={"name": name, "tenant": tenant, "catch_all": catch_all})
-    print(f"domain {name} is ours now")
+    print(f"domain {name} is ours now; what to publish: holub dns {name}")
 
 
 @domain.command("list")

@@ -26,9 +26,9 @@ def _both(*names: str) -> frozenset[str]:
     return frozenset(f"{name}:{verb}" for name in names for verb in ("read", "write"))
 
 
-_OWN = _both("self", "quarantine") | {"trace:read", "messages:send"}
+_OWN = _both("self") | {"quarantine:read", "trace:read"}
 _DOMAIN = _OWN | _both("accounts", "aliases") | {"domains:read", "doctor:read", "mailboxes:read"}
-_TENANT = _DOMAIN | _both("domains", "keys", "mailboxes") | {"audit:read"}
+_TENANT = _DOMAIN | _both("domains", "keys") | {"audit:read"}
 _SUPPORT = frozenset(
     f"{name}:read"
     for name in ("domains", "accounts", "aliases", "mailboxes", "quarantine", "trace", "doctor")
@@ -36,8 +36,8 @@ _SUPPORT = frozenset(
 
 PERMISSIONS: dict[Role, frozenset[str]] = {
     Role.PLATFORM: _TENANT
-    | _both("tenants", "queues", "parked")
-    | {"settings:read", "audit:verify"},
+    | _both("tenants", "parked")
+    | {"queues:read", "settings:read", "audit:verify"},
     Role.TENANT: _TENANT,
     Role.DOMAIN: _DOMAIN,
     Role.SUPPORT: _SUPPORT,

@@ -4,6 +4,7 @@ from services.api.routes import (
     accounts,
     aliases,
     audit,
+    doctor,
     domains,
     imports,
     keys,
@@ -19,6 +20,7 @@ from services.api.routes import (
 RESOURCES = (
     tenants.router,
     domains.router,
+    doctor.router,
     accounts.router,
     aliases.router,
     imports.router,
