@@ -49,6 +49,7 @@ class Connection(SMTP):
         self.envelope = None
         self.transport: Any = None
         self.tls = tls
+        self.claimed_ip = ""
         self.draining = False
         self._idle = False
         self._out: list[bytes] = []
@@ -94,7 +95,12 @@ class Connection(SMTP):
 
     @property
     def ip(self) -> str:
-        """The client's address."""
+        """The client's address, as a PROXY header or XCLIENT of a listed peer may name it."""
+        return self.claimed_ip or self.peer_ip
+
+    @property
+    def peer_ip(self) -> str:
+        """The address at the other end of the connection."""
         peer: Any = getattr(self.session, "peer", None)
         return str(peer[0]) if isinstance(peer, tuple) and peer else "127.0.0.1"
 

@@ -16,6 +16,7 @@ class Situation:
     tls_active: bool
     authenticated: bool
     submission: bool
+    xclient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,10 @@ EXTENSIONS = (
     Extension(
         lambda s: _when(s.tls_possible and not s.tls_active, "STARTTLS"),
         "test_smtplib_upgrades_to_tls",
+    ),
+    Extension(
+        lambda s: _when(s.xclient, "XCLIENT NAME ADDR HELO"),
+        "test_swaks_says_for_whom_it_comes_with_xclient",
     ),
     Extension(
         lambda s: _when(s.submission and s.tls_active and not s.authenticated, "AUTH PLAIN LOGIN"),

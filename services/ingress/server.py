@@ -16,6 +16,7 @@ from libs.common.runtime.log import get_logger
 from libs.common.trace import TraceWriter
 from libs.protocols.smtp.reply import Reply
 from services.ingress.commit import Commit
+from services.ingress.peers import parse_networks
 from services.ingress.settings import IngressSettings
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Server:
         self.directory = directory
         self.trace = trace
         self.tls = tls
+        self.xclient_networks = parse_networks(settings.xclient_networks)
         self.sessions: set[Session] = set()
         self._commit = commit
         self._commits: dict[asyncio.Task[Reply], SpoolFile] = {}

@@ -10,6 +10,8 @@ from libs.common.trace import TraceWriter
 from services.__main__ import port_in_use
 from services.ingress.commit import Commit
 from services.ingress.listener import LISTENERS, Listener
+from services.ingress.peers import parse_networks
+from services.ingress.proxied import ProxiedListener
 from services.ingress.server import Server
 from services.ingress.session import Session
 from services.ingress.settings import IngressSettings
@@ -45,7 +47,9 @@ async def run(platform: Platform) -> None:
     await trace.close()
 
 
-async def _open(server: Server, listener: Listener, platform: Platform) -> asyncio.Server | None:
+async def _open(
+    server: Server, listener: Listener, platform: Platform
+) -> asyncio.Server | ProxiedListener | None:
     port: int = getattr(server.settings, listener.port_setting)
     if not port or (listener.implicit_tls and server.tls is None):
         return None
@@ -58,11 +62,15 @@ async def _open(server: Server, listener: Listener, platform: Platform) -> async
     return socket
 
 
-async def listen(server: Server, listener: Listener, port: int) -> asyncio.Server:
+async def listen(server: Server, listener: Listener, port: int) -> asyncio.Server | ProxiedListener:
     """A socket whose clients get a session each."""
-    return await asyncio.get_running_loop().create_server(
-        lambda: Session(server, listener, tls=listener.implicit_tls),
-        server.settings.host,
-        port,
-        ssl=server.tls if listener.implicit_tls else None,
-    )
+    tls = server.tls if listener.implicit_tls else None
+
+    def session(ip: str = "") -> Session:
+        return Session(server, listener, tls=listener.implicit_tls, ip=ip)
+
+    if listener.name in server.settings.proxied:
+        networks = parse_networks(server.settings.proxy_networks)
+        return ProxiedListener(server.settings.host, port, networks, session, tls)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(session, server.settings.host, port, ssl=tls)

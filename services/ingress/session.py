@@ -30,8 +30,10 @@ MAX_COMMAND = 2048
 class Session(Connection):
     """Speaks with one client."""
 
-    def __init__(self, server: Server, listener: Listener, *, tls: bool) -> None:
+    def __init__(self, server: Server, listener: Listener, *, tls: bool, ip: str = "") -> None:
         super().__init__(server.settings.timeout_seconds, tls=tls)
+        self.claimed_ip = ip
+        self.rdns = ""
         self.server = server
         self.listener = listener
         self.accepted = _ACCEPTED.labels(listener.name)
@@ -66,12 +68,16 @@ class Session(Connection):
             await self.send(Reply(421, "4.7.0", "too many connections; please try again later"))
             return
         self.server.sessions.add(self)
-        kind = "LMTP" if self.listener.lmtp else "ESMTP"
-        self.say(Reply(220, "", f"{self.server.settings.hostname} {kind} Holub"))
+        self.say(self.greeting())
         while self.open and (line := await self.next_line()) is not None:
             reply = await self._answer(line)
             if reply is not None and not await self._reply(reply):
                 return
+
+    def greeting(self) -> Reply:
+        """The first words."""
+        kind = "LMTP" if self.listener.lmtp else "ESMTP"
+        return Reply(220, "", f"{self.server.settings.hostname} {kind} Holub")
 
     async def _reply(self, reply: Reply) -> bool:
         """Queue a reply; False when the session is to be closed after it."""
@@ -138,6 +144,7 @@ class Session(Connection):
             protocol += ("S" if self.tls else "") + ("A" if self.account else "")
         return Client(
             ip=self.ip,
+            rdns=self.rdns,
             helo=self.helo,
             protocol=protocol,
             tls=self.cipher,

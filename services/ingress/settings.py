@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
 
 from libs.common.runtime.settings import HolubSettings, settings_config
+from services.ingress.listener import LISTENERS
+from services.ingress.peers import parse_networks
 
 
 class IngressSettings(HolubSettings):
@@ -60,5 +64,35 @@ class IngressSettings(HolubSettings):
     max_unpublished_octets: int = Field(default=1024**3, ge=1)
     """Octets of such messages."""
 
+    proxy_listeners: str = ""
+    """Listeners, comma-separated (mx, submission, submissions, lmtp), that are reached through a
+    load balancer: each connection must begin with a PROXY header, version 1 or 2."""
+
+    proxy_networks: str = ""
+    """Addresses and networks of these load balancers, comma-separated; all others are closed."""
+
+    xclient_networks: str = ""
+    """Addresses and networks that may name the client with XCLIENT, comma-separated."""
+
     spool_folder: str = ""
     """Where content over 256 KiB waits while it streams in; empty: the system's choice."""
+
+    @field_validator("proxy_networks", "xclient_networks")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
+
+    @model_validator(mode="after")
+    def _proxied(self) -> Self:
+        names = {listener.name for listener in LISTENERS}
+        if not self.proxied <= names:
+            raise ValueError(f"proxy_listeners: names are {', '.join(sorted(names))}")
+        if self.proxied and not parse_networks(self.proxy_networks):
+            raise ValueError("proxy_listeners needs proxy_networks: whom do we believe?")
+        return self
+
+    @property
+    def proxied(self) -> set[str]:
+        """The names in `proxy_listeners`."""
+        return {name.strip() for name in self.proxy_listeners.split(",") if name.strip()}

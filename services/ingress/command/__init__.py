@@ -16,6 +16,7 @@ from services.ingress.command.mail import mail
 from services.ingress.command.rcpt import rcpt
 from services.ingress.command.simple import expn, help_, noop, quit_, rset, vrfy
 from services.ingress.command.starttls import starttls
+from services.ingress.command.xclient import xclient
 
 if TYPE_CHECKING:
     from services.ingress.session import Session
@@ -36,4 +37,5 @@ COMMANDS: dict[str, Callable[[Session, str], Awaitable[Reply | None]]] = {
     "HELP": help_,
     "STARTTLS": starttls,
     "AUTH": auth,
+    "XCLIENT": xclient,
 }

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from libs.protocols.smtp.reply import Refusal, Reply
+from services.ingress.command.xclient import believes
 from services.ingress.extensions import Situation, ehlo_lines
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def _greet(session: Session, argument: str) -> Reply:
         session.tls,
         session.account is not None,
         session.listener.submission,
+        believes(session),
     )
     lines = [session.server.settings.hostname, *ehlo_lines(situation)]
     return Reply(250, "", "\n".join(lines))

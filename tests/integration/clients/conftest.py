@@ -14,8 +14,12 @@ from tests.servers.holub import Holub
 def holub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holub]:
     folder: Path = tmp_path_factory.mktemp("clients")
     holub = Holub(folder)
-    holub.prepare("alice", "bob", "carol", "dave", "erin", "frank")
-    limits = {"MAX_MESSAGE_OCTETS": "2000000", "MAX_RECIPIENTS": "100"}
+    holub.prepare("alice", "bob", "carol", "dave", "erin", "frank", "grace")
+    limits = {
+        "MAX_MESSAGE_OCTETS": "2000000",
+        "MAX_RECIPIENTS": "100",
+        "XCLIENT_NETWORKS": "127.0.0.1",
+    }
     holub.start("all", env={f"HOLUB_INGRESS_{name}": value for name, value in limits.items()})
     yield holub
     holub.kill()

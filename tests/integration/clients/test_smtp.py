@@ -78,6 +78,27 @@ def test_swaks_sends_pipelined(holub: Holub) -> None:
     assert "PIPELINING" in done.stdout
 
 
+def test_swaks_says_for_whom_it_comes_with_xclient(holub: Holub) -> None:
+    if shutil.which("swaks") is None:
+        pytest.skip("swaks is not installed")
+    done = subprocess.run(
+        [
+            "swaks",
+            *("--server", f"127.0.0.1:{holub.ports['smtp']}"),
+            *("--xclient", "NAME=client.example ADDR=192.0.2.7"),
+            *("--from", "you@elsewhere.example"),
+            *("--to", f"grace@{DOMAIN}"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode == 0, done.stdout
+    (found,) = holub.wait_for("grace", 1)
+    assert b"192.0.2.7" in found.partition(b"\r\n\r\n")[0]
+
+
 def test_smtplib_sends_eight_bits(holub: Holub) -> None:
     body = "Subject: eight\r\n\r\nGrüße\r\n".encode("latin-1")
     with holub.smtp() as client:

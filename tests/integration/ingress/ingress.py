@@ -51,16 +51,18 @@ class Ingress:
         return sorted(found, key=lambda record: record[0].mail_id)
 
     async def converse(self, *pieces: bytes, listener: str = "mx", pause: float = 0.0) -> bytes:
-        """Send these pieces and half-close; everything that was answered."""
+        """Send these pieces and half-close; everything that was answered, b"" when cut off."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.ports[listener])
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(pause)
-        if writer.can_write_eof():
-            writer.write_eof()
         try:
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(pause)
+            if writer.can_write_eof():
+                writer.write_eof()
             return await asyncio.wait_for(reader.read(), 20)
+        except OSError:
+            return b""
         finally:
             writer.close()
 
