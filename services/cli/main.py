@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import operate, resources
+from services.cli import operate, recoverable, resources
 from services.cli.resources import Json
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ for _name, _commands in (
     ("parked", operate.parked),
     ("quarantine", operate.quarantine),
     ("audit", operate.audit),
+    ("recoverable", recoverable.recoverable),
 ):
     app.add_typer(_commands, name=_name)
 

@@ -24,6 +24,7 @@ from libs.common.mailstore.append import (
 )
 from libs.common.mailstore.flags import MAX_KEYWORDS, Flag
 from libs.common.mailstore.mailbox import Entry, MailStoreError
+from libs.common.mailstore.recover import keep
 
 Mode = Literal["add", "remove", "replace"]
 _PAIR = 2
@@ -118,24 +119,32 @@ async def _update(
     await transaction.execute(statement, updates)
 
 
-async def expunge(transaction: Transaction, mailbox_id: int, uids: Sequence[int]) -> list[int]:
+async def expunge(
+    transaction: Transaction, mailbox_id: int, uids: Sequence[int], recoverable_seconds: float
+) -> list[int]:
     """Remove those of these messages that are \\Deleted; the UIDs removed."""
     account_id = await _owner(transaction, mailbox_id)
     await lock_accounts(transaction, [account_id])
     state = await lock_mailboxes(transaction, [mailbox_id])
     rows = [r for r in await sources(transaction, mailbox_id, uids) if r.flags & Flag.DELETED]
+    await keep(transaction, mailbox_id, rows, recoverable_seconds)
     await _remove(transaction, account_id, mailbox_id, state[mailbox_id][1] + 1, rows)
     return [row.uid for row in rows]
 
 
 async def remove(
-    transaction: Transaction, account_id: int, mailbox_id: int, uids: Sequence[int]
+    transaction: Transaction,
+    account_id: int,
+    mailbox_id: int,
+    uids: Sequence[int],
+    recoverable_seconds: float,
 ) -> list[int]:
     """Remove these messages, \\Deleted or not, of an account that is locked; the UIDs removed."""
     state = await lock_mailboxes(transaction, [mailbox_id])
     if mailbox_id not in state:
         raise MailStoreError("NONEXISTENT", "the mailbox is gone")
     rows = await sources(transaction, mailbox_id, uids)
+    await keep(transaction, mailbox_id, rows, recoverable_seconds)
     await _remove(transaction, account_id, mailbox_id, state[mailbox_id][1] + 1, rows)
     return [row.uid for row in rows]
 

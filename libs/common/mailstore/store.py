@@ -32,11 +32,14 @@ from libs.common.mailstore.change import (
 from libs.common.mailstore.mailbox import Entry, Mailbox, MailStoreError, Stored
 from libs.common.mailstore.messages import message_row
 from libs.common.mailstore.quota import Usage, check_room, usage
+from libs.common.mailstore.recover import keep_all, list_recoverable, restore
 from libs.common.queue.protocol import Queue
 from libs.protocols.message.summary import Summary, summarise
 
 T = TypeVar("T")
 TOPIC = "mailbox"
+RECOVERABLE_SECONDS = 14 * 86400.0
+"""How long expunged mail can be had back, when nothing else is said."""
 _ids = msgspec.json.Decoder(frozenset[int])
 _SUMMARY_THREAD = 256 * 1024
 """Octets of content from which its summary is made in a thread, off the event loop."""
@@ -99,7 +102,15 @@ class MailStore:
     `DatabaseUnavailable` or `BlobError` when a backend is away.
     """
 
-    def __init__(self, database: Database, blobs: BlobStore, queue: Queue) -> None:
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        queue: Queue,
+        *,
+        recoverable_seconds: float = RECOVERABLE_SECONDS,
+    ) -> None:
+        self._recoverable_seconds = recoverable_seconds
         self._database = database
         self._blobs = blobs
         self._queue = queue
@@ -124,7 +135,26 @@ class MailStore:
 
     async def delete(self, account_id: int, name: str) -> None:
         """Delete a mailbox with its messages."""
-        await self._write(lambda tx: folders.remove(tx, account_id, name), lambda _: [])
+
+        async def work(transaction: Transaction) -> None:
+            await lock_accounts(transaction, [account_id])
+            box = await folders.require(transaction, account_id, name)
+            await keep_all(transaction, box.id, self._recoverable_seconds)
+            await folders.remove(transaction, account_id, name)
+
+        await self._write(work, lambda _: [])
+
+    async def recoverable(self, account_id: int) -> Sequence[Any]:
+        """What was expunged and can be had back (`list_recoverable`), the newest first."""
+        async with self._database.reading() as transaction:
+            return await list_recoverable(transaction, account_id)
+
+    async def restore(self, account_id: int, ids: Sequence[int]) -> list[tuple[str, int]]:
+        """Put expunged messages back; (mailbox, new UID) of each."""
+        found = await self._write(
+            lambda tx: restore(tx, account_id, ids), lambda done: [box for box, _, _ in done]
+        )
+        return [(name, uid) for _, name, uid in found]
 
     async def rename(self, account_id: int, old: str, new: str) -> None:
         """Rename a mailbox and those below it."""
@@ -250,12 +280,13 @@ class MailStore:
         """Append a message and remove another one at once (RFC 8508); (UIDVALIDITY, UID)."""
         box = await self._target(account_id, name)
         row = await self._keep(account_id, item)
+        seconds = self._recoverable_seconds
 
         async def work(transaction: Transaction) -> int:
             await lock_accounts(transaction, [account_id])
             await require_owner(transaction, account_id, mailbox_id)
             await lock_mailboxes(transaction, [mailbox_id, box.id])
-            if not await remove(transaction, account_id, mailbox_id, [uid]):
+            if not await remove(transaction, account_id, mailbox_id, [uid], seconds):
                 raise MailStoreError("EXPUNGEISSUED", "the message is gone")
             await check_room(transaction, account_id, 1, _size(item.content))
             await transaction.insert(message, [row])
@@ -301,7 +332,8 @@ class MailStore:
     async def expunge(self, mailbox_id: int, uids: Sequence[int]) -> list[int]:
         """Remove those of these messages that are \\Deleted; the UIDs removed."""
         return await self._write(
-            lambda tx: expunge(tx, mailbox_id, uids), lambda gone: [mailbox_id] if gone else []
+            lambda tx: expunge(tx, mailbox_id, uids, self._recoverable_seconds),
+            lambda gone: [mailbox_id] if gone else [],
         )
 
     async def remove(self, account_id: int, mailbox_id: int, uids: Sequence[int]) -> list[int]:
@@ -310,7 +342,8 @@ class MailStore:
         async def work(transaction: Transaction) -> list[int]:
             await lock_accounts(transaction, [account_id])
             await require_owner(transaction, account_id, mailbox_id)
-            return await remove(transaction, account_id, mailbox_id, uids)
+            seconds = self._recoverable_seconds
+            return await remove(transaction, account_id, mailbox_id, uids, seconds)
 
         return await self._write(work, lambda gone: [mailbox_id] if gone else [])
 

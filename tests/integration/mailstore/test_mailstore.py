@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from sqlalchemy import update
 
-from libs.common.db.schema import account
+from libs.common.db.schema import account, recoverable
 from libs.common.mailstore import AppendItem, Flag, MailStoreError
+from libs.common.mailstore.recover import expire
 from tests.integration.mailstore.room import CONTENT, Room
 
 
@@ -232,3 +233,81 @@ async def test_an_append_larger_than_memory_is_not_read_back(room: Room) -> None
 
     assert stored.content_size == len(content)
     assert await room.store.read(stored, len(content) - 3, len(content)) == b"y\r\n"
+
+
+async def test_expunged_messages_come_back_where_they_were(room: Room) -> None:
+    await room.store.create(room.alice, "Work")
+    await room.append(2, "Work", Flag.SEEN | Flag.DELETED)
+    work = await room.box("Work")
+    await room.store.expunge(work.id, [2])
+    await room.store.delete(room.alice, "Work")
+
+    found = await room.store.recoverable(room.alice)
+    assert [(row.mailbox, row.uid, row.subject) for row in found] == [
+        ("Work", 1, "0"),
+        ("Work", 2, "1"),
+    ]
+    assert await room.store.restore(room.bob, [row.id for row in found]) == []
+    assert await room.store.restore(room.alice, [row.id for row in found]) == [
+        ("Work", 1),
+        ("Work", 2),
+    ]
+
+    again = await room.box("Work")
+    assert again.uidvalidity > work.uidvalidity
+    assert [(e.uid, e.flags) for e in await room.store.entries(again.id)] == [
+        (1, Flag.SEEN),
+        (2, Flag.SEEN),
+    ]
+    assert await room.store.recoverable(room.alice) == []
+    await room.audit()
+
+
+async def test_what_was_moved_is_not_to_be_had_back(room: Room) -> None:
+    await room.append(1)
+    await room.store.move(room.alice, (await room.box()).id, [1], "Trash")
+
+    assert await room.store.recoverable(room.alice) == []
+
+
+async def test_there_must_be_room_for_what_comes_back(room: Room) -> None:
+    await room.append(2)
+    box = await room.box()
+    assert await room.store.remove(room.alice, box.id, [1, 2]) == [1, 2]
+    async with room.database.transaction() as transaction:
+        limited = update(account).where(account.c.id == room.alice)
+        await transaction.execute(limited.values(quota_messages=1))
+    ids = [row.id for row in await room.store.recoverable(room.alice)]
+
+    with pytest.raises(MailStoreError, match="OVERQUOTA"):
+        await room.store.restore(room.alice, ids)
+
+    assert len(await room.store.recoverable(room.alice)) == 2
+    assert await room.store.restore(room.alice, ids[:1]) == [("INBOX", 3)]
+
+
+async def test_what_has_expired_is_forgotten(room: Room) -> None:
+    await room.append(1)
+    box = await room.box()
+    await room.store.remove(room.alice, box.id, [1])
+    async with room.database.transaction() as transaction:
+        assert await expire(transaction) == 0
+        await transaction.execute(update(recoverable).values(expires_at=1.0))
+
+    assert await room.store.recoverable(room.alice) == []
+    async with room.database.transaction() as transaction:
+        assert await expire(transaction) == 1
+
+
+async def test_a_replaced_message_is_to_be_had_back(room: Room) -> None:
+    await room.append(1)
+    box = await room.box()
+    item = AppendItem(CONTENT % 7, 0, "", None)
+
+    assert (await room.store.replace(room.alice, "INBOX", item, box.id, 1))[1] == 2
+    with pytest.raises(MailStoreError, match="EXPUNGEISSUED"):
+        await room.store.replace(room.alice, "INBOX", item, box.id, 1)
+
+    assert [row.uid for row in await room.store.recoverable(room.alice)] == [1]
+    assert [e.uid for e in await room.store.entries(box.id)] == [2]
+    await room.audit()
