@@ -19,7 +19,12 @@ ROLE = "imap"
 async def run(platform: Platform) -> None:
     """Listen until the platform stops, then say BYE."""
     settings: ImapSettings = ImapSettings.load()
-    store = MailStore(platform.database, platform.blobs, platform.queue)
+    store = MailStore(
+        platform.database,
+        platform.blobs,
+        platform.queue,
+        recoverable_seconds=platform.settings.recoverable_days * 86400,
+    )
     tls = server_context(platform.settings)
     gateway = Gateway(settings, store, Directory(platform.database), tls)
     gateway.start()

@@ -25,7 +25,12 @@ SESSIONS = Gauge("holub_pop3_sessions", "Open sessions.")
 async def run(platform: Platform) -> None:
     """Listen until the platform stops."""
     settings: Pop3Settings = Pop3Settings.load()
-    store = MailStore(platform.database, platform.blobs, platform.queue)
+    store = MailStore(
+        platform.database,
+        platform.blobs,
+        platform.queue,
+        recoverable_seconds=platform.settings.recoverable_days * 86400,
+    )
     tls = server_context(platform.settings)
     gateway = Gateway(settings, store, Directory(platform.database), tls)
     SESSIONS.set_function(lambda: len(gateway.connections))

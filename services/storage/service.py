@@ -15,6 +15,7 @@ from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
 from services.platform import Platform
 from services.storage.commit import commit
+from services.storage.expire import expire_recoverable
 from services.storage.outbox import pump
 from services.storage.settings import StorageSettings
 from services.storage.sweeper import Sweeper
@@ -66,6 +67,7 @@ async def run(platform: Platform) -> None:
     aside = [
         asyncio.create_task(pump(platform.database, platform.queue, settings.outbox_every_seconds))
     ]
+    aside.append(asyncio.create_task(expire_recoverable(platform.database)))
     if settings.sweep and not seeded_bug("sweeper_off"):
         aside.append(asyncio.create_task(sweeper.run()))
     platform.ready(QUEUE)

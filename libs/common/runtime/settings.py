@@ -92,6 +92,9 @@ class PlatformSettings(HolubSettings):
     otlp_endpoint: str = ""
     """OpenTelemetry collector that takes traces, `http://HOST:4318`; empty: none are made."""
 
+    recoverable_days: float = Field(default=14, ge=0)
+    """How long expunged mail can be had back (`holub recoverable`); 0: not at all."""
+
     drain_seconds: float = Field(default=10, gt=0)
     """How long roles may take to finish what they have in hand after SIGTERM."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import imaplib
+import json
 import shlex
 import shutil
 import subprocess
@@ -301,3 +302,19 @@ def test_a_client_that_breaks_the_grammar_is_told_why_and_goes_on(holub: Holub) 
         with pytest.raises(imaplib.IMAP4.error, match="BAD"):
             client.fetch("1:*", "(NONSENSE") if client.select()[0] == "OK" else None
         assert client.noop()[0] == "OK"
+
+
+def test_expunged_mail_is_put_back_from_the_command_line(holub: Holub) -> None:
+    address = f"dave@{DOMAIN}"
+    with holub.imap("dave") as client:
+        client.append("Drafts", "(\\Deleted)", None, MESSAGE)
+        client.select("Drafts")
+        client.expunge()
+    assert holub.count("dave", "Drafts") == 0
+
+    (row,) = json.loads(holub.must("recoverable", "list", address, "--json"))
+    assert (row["mailbox"], row["subject"]) == ("Drafts", "Grüße")
+    assert holub.must("recoverable", "restore", address, "--hours", "1") == "1 messages are back\n"
+
+    assert holub.contents("dave", "Drafts") == [MESSAGE]
+    assert holub.command("recoverable", "restore", "nobody@x.test", "--hours", "1").returncode == 1
