@@ -20,3 +20,12 @@ def corpus() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no corpus of messages at {folder} (set HOLUB_CORPUS to a folder of them)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """A folder of test suites: spf-rfc7208-tests.yml, arc-validation-tests.yml, ..."""
+    folder = Path(os.environ.get("HOLUB_VECTORS", ROOT.parent / "shared" / "vectors"))
+    if not folder.is_dir():
+        pytest.skip(f"no test vectors at {folder} (set HOLUB_VECTORS to a folder of them)")
+    return folder

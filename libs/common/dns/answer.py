@@ -81,4 +81,4 @@ def canonical_name(name: str) -> str | None:
     labels = name.split(".")
     # RFC 1035 §2.3.4: labels of 63 octets, names of 255 with their length octets.
     fits = len(name) <= 253 and all(0 < len(label) <= 63 for label in labels)
-    return name if fits and all("!" <= sign <= "~" for sign in name) else None
+    return name if fits and all(" " <= sign <= "~" for sign in name) else None

@@ -98,6 +98,8 @@ async def _verify(
         if tags.get("v") != "1":
             raise BadSignature("permerror", "it is not of version 1")
         signature = read_signature(tags)
+        if b"from" not in signature.names:
+            raise BadSignature("permerror", "it does not cover From")
         key = await check_signature(message, field, signature, resolver, now)
     except BadTags as error:
         return _result("permerror", tags, str(error))
@@ -122,9 +124,11 @@ def _result(word: Word, tags: Mapping[str, str], reason: str = "", bits: int = 0
 
 def read_signature(tags: Mapping[str, str]) -> Signature:
     """The signature that tags describe, checked as RFC 6376 §6.1.1 says; `BadSignature`."""
-    for name in ("a", "b", "bh", "d", "h", "s"):
+    for name in ("a", "b", "bh", "d", "s"):
         if not tags.get(name):
             raise BadSignature("permerror", f"it has no {name}=")
+    if "h" not in tags:
+        raise BadSignature("permerror", "it has no h=")
     algorithm = tags["a"]
     if algorithm not in _ALGORITHMS:
         # RFC 8301 §3.1: rsa-sha1 is no longer a signature.
@@ -132,8 +136,6 @@ def read_signature(tags: Mapping[str, str]) -> Signature:
     if "dns/txt" not in without_space(tags.get("q", "dns/txt")).split(":"):
         raise BadSignature("permerror", "its key is not in DNS")
     names = tuple(name.lower().encode() for name in without_space(tags["h"]).split(":"))
-    if b"from" not in names:
-        raise BadSignature("permerror", "it does not cover From")
     domain, identity = _identity(tags)
     header, _, body = tags.get("c", "simple/simple").lower().partition("/")
     body = body or "simple"
