@@ -10,14 +10,27 @@ Standards  RFC 7208 (SPF), RFC 6376, 8301, 8463 (DKIM), RFC 9989 (DMARC), RFC 86
            RFC 8601 (Authentication-Results, iprev)
 """
 
+from libs.common.senderauth.arc import ArcResult, seal, verify_arc
 from libs.common.senderauth.dkim import DkimResult, verify_dkim
+from libs.common.senderauth.dmarc import DmarcResult, check_dmarc
+from libs.common.senderauth.iprev import IprevResult, check_iprev
 from libs.common.senderauth.sign import Signer, dkim_fields
 from libs.common.senderauth.signed import SignedMessage
+from libs.common.senderauth.spf import SpfResult, check_spf
 
 __all__ = [
+    "ArcResult",
     "DkimResult",
+    "DmarcResult",
+    "IprevResult",
     "SignedMessage",
     "Signer",
+    "SpfResult",
+    "check_dmarc",
+    "check_iprev",
+    "check_spf",
     "dkim_fields",
+    "seal",
+    "verify_arc",
     "verify_dkim",
 ]
