@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -71,6 +72,10 @@ def unprivileged(*names: str) -> list[str]:
     raise ServerUnavailable(f"running as root, and none of the users {', '.join(names)} exists")
 
 
+# The death signal is sent when the *thread* that started the child ends, so that one must live on.
+_SPAWNER = ThreadPoolExecutor(1, "spawner")
+
+
 class ServerProcess:
     """A child in its own process group; nothing of it outlives `kill`, nor our own death."""
 
@@ -109,7 +114,8 @@ class ServerProcess:
         # Two calls of setpriv would undo the death signal, for a change of user clears it.
         argv = [self._argv[0], guard[1], *self._argv[1:]] if self._is_guarded() else None
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = _SPAWNER.submit(
+                subprocess.Popen,
                 argv or [*guard, *self._argv],
                 cwd=self._folder,
                 env=self._env,
@@ -117,7 +123,7 @@ class ServerProcess:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-            )
+            ).result()
 
     def _is_guarded(self) -> bool:
         return Path(self._argv[0]).name == "setpriv"
