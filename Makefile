@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 T ?= tests/unit tests/integration
 
-.PHONY: help run check format test integration chaos bench docs lock clean
+.PHONY: help run check format test integration chaos soak bench docs lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ integration: .venv/.installed ## The integration tests alone
 
 chaos: .venv/.installed ## Crash every role at every failpoint under load, and judge (ARGS=--short)
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+soak: .venv/.installed ## IMAP clients at random for 10 minutes, mail delivered, gateways killed (ARGS="--seconds 60")
+	$(BIN)/python -m tests.soak $(ARGS)
 
 bench: .venv/.installed ## Holub beside Postfix + Dovecot in one run (ARGS=--quick, docs/benchmarks.md)
 	$(BIN)/python -m tests.bench $(ARGS)

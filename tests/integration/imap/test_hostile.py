@@ -302,27 +302,53 @@ async def test_stopping_says_bye_to_all_and_finishes_what_is_under_way(
     assert fetched.index(b"b OK") < fetched.index(b"* BYE")
 
 
-async def test_two_accounts_never_touch_each_other(gateway: Running) -> None:
-    """Every command of one account, on names that only the other has (M6)."""
-    await gateway.store.create(gateway.accounts[BOB], "Secret")
-    await gateway.deliver(message(), to="Secret", account=BOB)
-    client = await Raw.connect(gateway, ALICE)
-    await gateway.deliver(message())
+MATRIX = [
+    b"SELECT Secret", b"EXAMINE Secret", b"STATUS Secret (MESSAGES UIDNEXT MAILBOXID)",
+    b"DELETE Secret", b"RENAME Secret Mine", b"SUBSCRIBE Secret", b"UNSUBSCRIBE Secret",
+    b"GETQUOTAROOT Secret", b"GETMETADATA Secret (/shared/comment)",
+    b'SETMETADATA Secret (/shared/comment "x")', b"APPEND Secret {4+}\r\nA: b", b"COPY 1 Secret",
+    b"MOVE 1 Secret", b"UID COPY 1 Secret", b"UID MOVE 1 Secret", b"REPLACE 1 Secret {4+}\r\nA: b",
+    b"UID REPLACE 1 Secret {4+}\r\nA: b",
+    b'APPEND Sent CATENATE (URL "/Secret/;UID=1")',
+    b'APPEND Sent CATENATE (URL "imap://alice%%40example.test@localhost/Secret/;UID=1")',
+]  # fmt: skip
+SILENT = [
+    b'LIST "" "Secret*"', b'LSUB "" "Secret*"', b'LIST "" "%" RETURN (STATUS (MESSAGES) METADATA'
+    b" (/shared/comment))", b"SEARCH TEXT needle", b"UID SEARCH UID 1:99 EMAILID %b",
+    b"SORT (SUBJECT) UTF-8 TEXT needle", b"THREAD REFS UTF-8 TEXT needle",
+    b"UID FETCH 2:99 (BODY.PEEK[] PREVIEW)", b"FETCH 2:99 (BINARY.PEEK[1])",
+    b'GETMETADATA "" (/shared/comment)',
+]  # fmt: skip
+
+
+async def test_no_command_reaches_the_mailbox_of_another_account(gateway: Running) -> None:
+    """Bob tries every command that names a mailbox or a message on what is Alice's (M6, I7)."""
+    alice, bob = gateway.accounts[ALICE], gateway.accounts[BOB]
+    await gateway.store.create(alice, "Secret")
+    await gateway.deliver(message(1), to="Secret")
+    secret = await gateway.store.mailbox(alice, "Secret")
+    assert secret is not None
+    await gateway.store.annotate(alice, secret.id, {"/shared/comment": b"needle"})
+    await gateway.deliver(b"Subject: plain\r\n\r\nnothing\r\n", account=BOB)
+    (entry,) = await gateway.store.entries(secret.id)
+    client = await Raw.connect(gateway, BOB)
     await client.ask(b"s SELECT INBOX\r\n")
 
-    commands = (
-        b"STATUS Secret (MESSAGES)", b"DELETE Secret", b"RENAME Secret Mine",
-        b"SUBSCRIBE Secret", b"UNSUBSCRIBE Secret", b"COPY 1 Secret", b"MOVE 1 Secret",
-        b"UID COPY 1 Secret", b"UID MOVE 1 Secret", b"APPEND Secret {3+}\r\nabc",
-        b"EXAMINE Secret",
-    )  # fmt: skip
-    answers = [
-        (await client.ask(b"t%d " % n + line + b"\r\n"))[-1] for n, line in enumerate(commands)
-    ]
-    listed = await client.ask(b'l LIST "" *\r\n')
-    box = await gateway.store.mailbox(gateway.accounts[BOB], "Secret")
+    for number, line in enumerate(MATRIX):
+        answer = b"".join(await client.ask(b"m%d %b\r\n" % (number, line.replace(b"%%", b"%"))))
+        assert b"m%d NO " % number in answer, (line, answer)
+        assert b"needle" not in answer, (line, answer)
+        if b"* OK [CLOSED]" in answer or line.startswith((b"SELECT", b"EXAMINE")):
+            await client.ask(b"s SELECT INBOX\r\n")
+    for number, line in enumerate(SILENT):
+        line = line.replace(b"%b", b"M" + entry.mail_id.encode())
+        answer = b"".join(await client.ask(b"q%d %b\r\n" % (number, line)))
+        told = [part for part in answer.split(b"\r\n") if part.startswith(b"* ")]
+        assert b"q%d OK " % number in answer, (line, answer)
+        assert not any(b"Secret" in part or b"needle" in part for part in told), (line, answer)
+        assert not any(part.split(b" ", 2)[1:2] == [b"SEARCH"] and b"1" in part for part in told)
 
-    assert [a.split(b" ")[1] for a in answers] == [b"NO"] * len(commands)
-    assert not any(b"Secret" in line for line in listed)
-    assert box is not None
-    assert box.messages == 1
+    after = await gateway.store.mailbox(alice, "Secret")
+    assert after == secret
+    assert await gateway.store.mailbox(bob, "Mine") is None
+    await client.close()

@@ -1,0 +1,1 @@
+"""`make soak`: many IMAP clients at random while mail is delivered and gateways are killed."""
