@@ -213,7 +213,7 @@ async def _print_table(platform: Platform, credentials: dict[str, str], mail_id:
         f"  read         any IMAP client: 127.0.0.1 port 2143 (STARTTLS) or 2993 (TLS);"
         f" POP3: port 2110 or 2995\n"
         f"               login alice@{DOMAIN}, password in {_ENV}\n"
-        f"  console      http://127.0.0.1:8080/docs (management API; key in {_ENV})\n"
+        f"  console      http://127.0.0.1:8080/ (API at /docs, key in {_ENV})\n"
         f"  trust        {_VAR / 'tls' / 'ca.pem'} is the CA of the certificates\n"
         "Ctrl-C stops it; all mail is kept for the next start.",
         markup=False,

@@ -18,7 +18,7 @@ _STATES = {
     "parked": "It is held for an operator, because a job could not be done",
 }
 _NEXT = {
-    "quarantined": "release it with: holub quarantine release {mail_id}",
+    "quarantined": "an administrator sees it with: holub quarantine list",
     "parked": "look with: holub parked list; put it back with: holub parked replay ID",
     "deferred": "see what waits with: holub queue list",
 }

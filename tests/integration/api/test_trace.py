@@ -119,7 +119,7 @@ async def test_the_story_says_in_words_what_happened_and_what_to_do(world: World
     words = " ".join(story["explanation"])
     assert "We took responsibility for it" in words
     assert "anna@ours.test: It is held in quarantine" in words
-    assert f"holub quarantine release {world.ours.mail_id}" in words
+    assert "holub quarantine list" in words
 
 
 async def test_a_refusal_before_the_content_is_found_too(world: World) -> None:
