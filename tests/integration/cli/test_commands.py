@@ -25,6 +25,7 @@ def listed(holub: Holub, *words: str) -> list[dict[str, object]]:
     return list(json.loads(holub.must(*words, "--json")))
 
 
+@pytest.mark.timeout(400)
 def test_what_is_made_by_one_command_is_shown_by_another(holub: Holub) -> None:
     holub.must("tenant", "create", "acme")
     holub.must("domain", "create", "acme.test", "--tenant", "acme")
