@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from services.ingress.transaction import MailTransaction
 
 _BLOCK = 64 * 1024
+SEND = Reply(354, "", "send the content, end it with CRLF.CRLF")
 NO_RECIPIENTS = Reply(554, "5.5.1", "no valid recipients")
 
 
@@ -26,7 +27,7 @@ async def data(session: Session, argument: str) -> Reply:
         raise Refusal(BAD_SEQUENCE)
     if not transaction.recipients:
         raise Refusal(NO_RECIPIENTS)
-    await session.send(Reply(354, "", "send the content, end it with CRLF.CRLF"))
+    await session.send(SEND)
     content = transaction.content = Content(session)
     await content.read_data()
     return await _finish(session, transaction, content)

@@ -14,7 +14,7 @@ from tests.servers.holub import Holub
 def holub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holub]:
     folder: Path = tmp_path_factory.mktemp("clients")
     holub = Holub(folder)
-    holub.prepare("alice", "bob", "carol", "dave", "erin", "frank", "grace")
+    holub.prepare("alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan")
     limits = {
         "MAX_MESSAGE_OCTETS": "2000000",
         "MAX_RECIPIENTS": "100",
