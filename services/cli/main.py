@@ -9,6 +9,7 @@ import typer
 
 from services.cli import operate, recoverable, resources
 from services.cli.resources import Json
+from services.cli.sieve import sieve
 
 app = typer.Typer(
     name="holub",
@@ -29,6 +30,7 @@ for _name, _commands in (
     ("quarantine", operate.quarantine),
     ("audit", operate.audit),
     ("recoverable", recoverable.recoverable),
+    ("sieve", sieve),
 ):
     app.add_typer(_commands, name=_name)
 

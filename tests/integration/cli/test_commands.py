@@ -137,3 +137,35 @@ def test_help_loads_neither_the_server_nor_the_database(holub: Holub) -> None:
         [sys.executable, "-c", code], env=holub.env, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_sieve_script_is_tried_on_a_message_before_it_is_in_force(
+    holub: Holub, tmp_path: Path
+) -> None:
+    script, message = tmp_path / "a.sieve", tmp_path / "m.eml"
+    script.write_text(
+        'require ["fileinto","envelope"];\n'
+        'if envelope "to" "me@a.example" { fileinto "Bills/42"; }\n'
+    )
+    message.write_bytes(b"Subject: x\r\n\r\nbody\r\n")
+
+    told = holub.must(
+        "sieve", "test", str(script), str(message), "--envelope-to", "me@a.example", "--trace"
+    )
+
+    assert told.splitlines() == [
+        'fileinto "Bills/42"',
+        "line 2: envelope is true",
+        "line 2: fileinto",
+    ]
+
+
+def test_a_wrong_sieve_script_is_answered_with_its_place(holub: Holub, tmp_path: Path) -> None:
+    script, message = tmp_path / "a.sieve", tmp_path / "m.eml"
+    script.write_text('keep;\n  fileinto "x";\n')
+    message.write_bytes(b"\r\n")
+
+    done = holub.command("sieve", "test", str(script), str(message))
+
+    assert done.returncode == 1
+    assert f'{script}:2:3: fileinto needs require "fileinto"' in done.stderr

@@ -1,0 +1,70 @@
+"""What a script asks for, in the order in which it asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Into INBOX (RFC 5228 §4.3), explicitly or because nothing else was said (§2.10.2)."""
+
+    flags: tuple[str, ...] = ()
+    implicit: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FileInto:
+    """Into a mailbox (RFC 5228 §4.1)."""
+
+    mailbox: str
+    flags: tuple[str, ...] = ()
+    create: bool = False
+    """RFC 5490 §3.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """To another address (RFC 5228 §4.2)."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """No implicit keep (RFC 5228 §4.4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Refused, with a reason (RFC 5429)."""
+
+    reason: str
+    extended: bool
+    """ereject: never by a message of its own where the protocol can say it."""
+
+
+Action = Keep | FileInto | Redirect | Discard | Reject
+
+
+def describe(action: Action) -> str:
+    """One line, as a script would write it."""
+    match action:
+        case Keep(flags, implicit):
+            return f"keep{_flags(flags)}{' (implicit)' if implicit else ''}"
+        case FileInto(mailbox, flags, create):
+            return f"fileinto{' :create' if create else ''}{_flags(flags)} {_quote(mailbox)}"
+        case Redirect(address):
+            return f"redirect {_quote(address)}"
+        case Reject(reason, extended):
+            return f"{'ereject' if extended else 'reject'} {_quote(reason)}"
+    return "discard"
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + escaped.replace("\r", "\\r").replace("\n", "\\n") + '"'
+
+
+def _flags(flags: tuple[str, ...]) -> str:
+    return f" :flags [{', '.join(_quote(flag) for flag in flags)}]" if flags else ""
