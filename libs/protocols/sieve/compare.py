@@ -78,6 +78,11 @@ class Glob:
         for segment in self._segments:
             known = [one for one in segment if one is not None]
             self._literals.append("".join(known) if len(known) == len(segment) else None)
+        odd = (
+            len(s) for s, known in zip(self._segments, self._literals, strict=True) if known is None
+        )
+        self.cost = max(odd, default=1)
+        """How often a character of the value may be looked at: `?` needs a search by hand."""
 
     def match(self, value: str, original: str) -> list[str] | None:
         """The texts that the wildcards stand for, the whole first (RFC 5229 §3.2), or None.

@@ -132,7 +132,13 @@ def _capture(run: Run, found: list[str] | None) -> bool:
 
 def _glob(key: str, normal: Normal) -> One:
     pattern = Glob(key, normal)
-    return lambda run, value, original: _capture(run, pattern.match(value, original))
+
+    def match(run: Run, value: str, original: str) -> bool:
+        if pattern.cost > 1:
+            run.spend(4 * len(value) * pattern.cost)
+        return _capture(run, pattern.match(value, original))
+
+    return match
 
 
 def _regex(key: str, ignore_case: bool) -> One:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from libs.protocols.message.address import parse_addresses
-from libs.protocols.message.charset import decode_text
+from libs.protocols.message.charset import decode_text, storable
 from libs.protocols.message.decode import UnknownEncoding, decode_transfer
 from libs.protocols.message.header import header_end, parse_header
 from libs.protocols.message.mime import Part, scan
@@ -46,7 +46,7 @@ class Message:
         found = self._texts.get(name)
         if found is None:
             values = self._header.all(name.encode("utf-8", "replace"))
-            found = self._texts[name] = [decode_words(one).strip() for one in values]
+            found = self._texts[name] = [storable(decode_words(one)).strip() for one in values]
         return found
 
     def normal(self, name: str, normal: Normal) -> list[str]:
@@ -96,7 +96,7 @@ class Message:
             data = decode_transfer(data, part.encoding)
         except UnknownEncoding:
             return decode_text(data)
-        return decode_text(data, part.charset)
+        return storable(decode_text(data, part.charset))
 
 
 def _is_one_of(part: Part, kinds: list[str]) -> bool:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from libs.protocols.sieve.fault import RunFault
 from libs.protocols.sieve.run import Run
 
 Text = Callable[[Run], str]
+
+MAX_EXPANDED = 65_536
+"""Characters of one string after its variables are filled in."""
 
 _ENCODED = re.compile(r"\$\{(hex|unicode):([ \t\r\n]*(?:[0-9a-f]+[ \t\r\n]*)+)\}", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*|[0-9]{1,9})\}")
@@ -55,6 +59,10 @@ def template(text: str) -> Text:
 
     def expand(run: Run) -> str:
         values = [_value(run, name) for name in names]
+        length = sum(map(len, values))
+        run.spend(length)
+        if length > MAX_EXPANDED:
+            raise RunFault(f"variables make a string longer than {MAX_EXPANDED} characters")
         return "".join(one if isinstance(one, str) else values[one] for one in pieces)
 
     return expand

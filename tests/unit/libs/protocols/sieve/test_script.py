@@ -598,3 +598,21 @@ def test_encoded_characters_may_be_wrong_in_a_tag_too():
 
     with pytest.raises(SieveError, match="no such Unicode"):
         compile_script(script)
+
+
+def test_variables_cannot_make_strings_without_end():
+    script = 'require "variables"; set "a" "{}"; set "b" "{}";'.format("x" * 4000, "${a}" * 50)
+
+    result = compile_script(script).run(Message(MESSAGE_A), AROUND)
+
+    assert "longer than 65536" in result.fault
+
+
+def test_a_hostile_pattern_of_question_marks_is_broken_off_by_its_cost():
+    message = b"Subject: " + b"a" * 100_000 + b"\r\n\r\n"
+    script = f'if header :matches "subject" "*?{"a" * 5000}b*" {{ discard; }}'
+
+    result = compile_script(script).run(Message(message), AROUND)
+
+    assert "steps" in result.fault
+    assert result.actions == KEPT
