@@ -4,10 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 T ?= tests/unit tests/integration
 
-.PHONY: help run check format test integration chaos soak bench docs lock clean
+.PHONY: image integration-compose help run check format test integration chaos bench lock clean docs soak
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .venv/.installed: requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "holub: python3 is missing; install Python 3.11 or later"; exit 1; }
@@ -50,8 +50,15 @@ bench: .venv/.installed ## Holub beside Postfix + Dovecot in one run (ARGS=--qui
 docs: .venv/.installed ## Write the pages that are made from the code
 	$(BIN)/python -m services.api.document > docs/api.md
 
+image: ## Build the image holub:latest (ARGS=--build-arg=BASE_IMAGE=...)
+	docker build -f deploy/Dockerfile -t holub:latest $(ARGS) .
+
+integration-compose: .venv/.installed ## Build the image, run the compose stack, restart it under load
+	HOLUB_COMPOSE=1 $(BIN)/pytest tests/integration/compose
+
 lock: ## Write requirements.lock anew from pyproject.toml (needs uv)
 	uv export --no-header --no-emit-project --all-groups -o requirements.lock >/dev/null
+	uv export --no-header --no-emit-project --no-dev -o deploy/requirements.lock >/dev/null
 
 clean: ## Remove what was built; keeps var/, which holds mail
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

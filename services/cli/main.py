@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -65,6 +66,23 @@ def migrate() -> None:
     from services.cli.administer import migrate_database
 
     print(f"the database is at revision {migrate_database()}")
+
+
+@app.command()
+def setup(
+    name: Annotated[str, typer.Argument(metavar="DOMAIN", help="The first domain.")],
+    host: Annotated[list[str] | None, typer.Option(help="More names of the certificate.")] = None,
+    tls: Annotated[
+        Path | None, typer.Option(help="Make a certificate in this folder where there is none.")
+    ] = None,
+    password: Annotated[
+        str, typer.Option(envvar="HOLUB_SETUP_PASSWORD", help="Of postmaster; else one is made.")
+    ] = "",
+) -> None:
+    """Make what a new installation needs: schema, certificate, domain, postmaster."""
+    from services.cli.setup import set_up
+
+    set_up(name, host or [], tls, password)
 
 
 @app.command()
