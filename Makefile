@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 T ?= tests/unit tests/integration
 
-.PHONY: image integration-compose help run check format test integration chaos bench lock clean docs soak
+.PHONY: image render integration-compose help run check format test integration chaos bench lock clean docs soak
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,11 +22,12 @@ help: ## List the targets
 run: .venv/.installed ## Start the whole platform on this machine, with a demo domain
 	@$(BIN)/holub demo
 
-check: .venv/.installed ## Format, lint, types, import contracts
+check: .venv/.installed ## Format, lint, types, import contracts, manifests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/pytest -q tests/unit/deploy
 
 format: .venv/.installed ## Format the code, and fix what can be fixed
 	$(BIN)/ruff format .
@@ -52,6 +53,9 @@ docs: .venv/.installed ## Write the pages that are made from the code
 
 image: ## Build the image holub:latest (ARGS=--build-arg=BASE_IMAGE=...)
 	docker build -f deploy/Dockerfile -t holub:latest $(ARGS) .
+
+render: .venv/.installed ## Write what is generated: install.yaml, rules, metric and setting pages
+	$(BIN)/python -m deploy.render
 
 integration-compose: .venv/.installed ## Build the image, run the compose stack, restart it under load
 	HOLUB_COMPOSE=1 $(BIN)/pytest tests/integration/compose

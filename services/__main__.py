@@ -110,12 +110,12 @@ def stop_on_signals(platform: Platform) -> None:
 
 async def serve(settings: PlatformSettings, roles: Sequence[str]) -> None:
     """Run roles until SIGTERM or Ctrl-C."""
-    from libs.common.db.migrate import current, head
+    from libs.common.db.migrate import current, fits, head
 
     async with running(settings, roles) as platform:
         stop_on_signals(platform)
         revision = await current(platform.database)
-        if revision != head():
+        if not fits(revision):
             raise StartError(
                 f"the database is at {revision or 'no revision'}, this version needs {head()};"
                 " run: holub migrate"

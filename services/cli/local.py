@@ -14,7 +14,7 @@ from libs.common.admin.principal import local_operator
 from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobStore
 from libs.common.db import open_database
-from libs.common.db.migrate import current, head
+from libs.common.db.migrate import current, fits
 from libs.common.queue import Queue, open_queue
 from libs.common.runtime.health import Health
 from libs.common.runtime.settings import PlatformSettings
@@ -50,7 +50,7 @@ async def _application() -> AsyncIterator[Any]:
     jobs = _Lazy(lambda: open_queue(settings.queue_url))
     blobs = _Lazy(lambda: open_blobstore(settings.blob_url))
     try:
-        if await current(database) != head():
+        if not fits(await current(database)):
             raise StartError("the database is not at this version's schema; run: holub migrate")
         platform = Platform(settings, database, cast(Queue, jobs), cast(BlobStore, blobs), Health())
         yield make_application(platform, operator=local_operator(getpass.getuser()))

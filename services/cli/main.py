@@ -61,10 +61,18 @@ def demo() -> None:
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    wait: Annotated[
+        bool, typer.Option(help="Change nothing: wait until another has brought it there.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(min=1, help="How long --wait waits.")] = 600,
+) -> None:
     """Bring the database to the schema of this version."""
-    from services.cli.administer import migrate_database
+    from services.cli.administer import await_schema, migrate_database
 
+    if wait:
+        await_schema(seconds)
+        return
     print(f"the database is at revision {migrate_database()}")
 
 

@@ -15,9 +15,10 @@ from libs.common.accounts.credential import hash_password
 from libs.common.db import Database
 from libs.common.db.migrate import migrate
 from libs.common.db.schema import account
-from services.cli.administer import MIN_PASSWORD, with_database
+from services.cli.administer import with_database
 from services.cli.certificates import ensure_certificate
 
+MIN_PASSWORD = 8
 FIRST = "postmaster"
 """The local-part of the first account, which every domain must have (RFC 5321 §4.5.1)."""
 

@@ -40,14 +40,27 @@ def _upgrade(connection: Connection) -> None:
 
 
 async def migrate(database: Database) -> str:
-    """Apply what is missing, and give the revision reached."""
+    """Apply what is missing, and give the revision reached; a newer schema stays as it is."""
     async with database.engine.begin() as connection:
+        revision: str | None = await connection.run_sync(_current)
+        if revision is not None and fits(revision):
+            return revision
         await connection.run_sync(_upgrade)
     return head()
 
 
 def _current(connection: Connection) -> Any:
     return MigrationContext.configure(connection).get_current_revision()
+
+
+def fits(revision: str | None) -> bool:
+    """Whether this version of the code can work on a database at that revision.
+
+    A revision that this version does not know was made by a newer one, whose migrations the
+    version before it can run on: so both may run side by side while an upgrade rolls on.
+    """
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return revision is not None and (revision == head() or revision not in known)
 
 
 async def current(database: Database) -> str | None:

@@ -100,7 +100,7 @@ class Stack:
         return int(found)
 
     def _wait_healthy(self, container: str) -> None:
-        end = time.monotonic() + 90
+        end = time.monotonic() + 180
         form = "{{.State.Health.Status}}"
         while run("docker", "inspect", "-f", form, container, env=self.env).strip() != "healthy":
             assert time.monotonic() < end, self.logs()
