@@ -14,7 +14,8 @@ Takes      relay
 Gives      filter (DSNs, through the outbox)
 Reads      records
 Writes     deferred, outcome, quarantine, effect, outbox, trace; records of DSNs
-Talks to   the next hop (HOLUB_RELAY_NEXT_HOP); or the hosts that MX records name
-Standards  RFC 5321, 2920, 3207, 3461, 3464, 6152, 6531
+Talks to   next hops of HOLUB_RELAY_ROUTES and HOLUB_RELAY_NEXT_HOP; or the hosts that MX records
+           name, with TLS as HOLUB_RELAY_TLS and signed TLSA records have it
+Standards  RFC 5321, 2920, 3207, 3461, 3464, 4954, 6152, 6531, 7505, 7672, 8689
 Failing    leaves rows that come due again; a crash between dot and record sends a second copy
 """

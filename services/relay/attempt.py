@@ -12,7 +12,7 @@ from libs.common.jobs import Recipient, RelayJob
 from services.relay.claim import Claim, Unit
 from services.relay.fate import Fate, deferred
 from services.relay.mx import RouteFailed
-from services.relay.next_hop import NextHop
+from services.relay.next_hop import NextHop, proving
 from services.relay.outgoing import outgoing_head, split_head
 from services.relay.smtp_client import Connection, ConnectionLost, Connections
 from services.relay.transaction import NotBegun, Parcel, transact
@@ -76,6 +76,8 @@ class Attempter:
                     attempt.dotted = True
 
                 hops = await self._route.hops(domain)
+                if attempt.claim.job.header.envelope.requiretls:
+                    hops = [proving(hop) for hop in hops]
                 parcel = await self._parcel(attempt.claim.job, group, before_dot)
                 return await self._try_in_turn(hops, parcel)
         except RouteFailed as failed:
@@ -92,7 +94,8 @@ class Attempter:
             try:
                 return await self._hand_over(hop, parcel)
             except (ConnectionLost, NotBegun) as error:
-                fates = _all(parcel.recipients, deferred("4.4.1", str(error), str(hop)))
+                status = getattr(error, "status", "4.4.1")
+                fates = _all(parcel.recipients, deferred(status, str(error), str(hop)))
         return fates
 
     async def _hand_over(self, hop: NextHop, parcel: Parcel) -> dict[int, Fate]:

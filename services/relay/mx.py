@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address, ip_address
 
 from libs.common.dns import Answer, DnsUnavailable, Mx, Resolver
+from services.relay.dane import Dane
 from services.relay.fate import Fate, bounced, deferred
 from services.relay.next_hop import NextHop
+from services.relay.tls_policy import MAY, Level, TlsPolicy, for_domain
 
 MOST_HOSTS = 5
 """Hosts of one domain that are tried in one attempt (RFC 5321 §5.1 asks for two at least)."""
@@ -24,24 +26,22 @@ class RouteFailed(Exception):
         self.fate = fate
 
 
-class FixedRoute:
-    """All mail goes to one host."""
-
-    def __init__(self, hop: NextHop) -> None:
-        self._hop = hop
-
-    async def hops(self, domain: str) -> Sequence[NextHop]:
-        """The hosts to try, in this order."""
-        return [self._hop]
-
-
 class MxRoute:
     """Mail goes where the domain's DNS says."""
 
     def __init__(
-        self, resolver: Resolver, hostname: str, *, port: int = 25, allow_private: bool = False
+        self,
+        resolver: Resolver,
+        hostname: str,
+        *,
+        port: int = 25,
+        allow_private: bool = False,
+        levels: Mapping[str, Level] | None = None,
+        dane: Dane | None = None,
     ) -> None:
         self._resolver = resolver
+        self._levels = levels or {}
+        self._dane = dane
         self._hostname = hostname.rstrip(".").lower()
         self._port = port
         self._allow_private = allow_private
@@ -49,10 +49,14 @@ class MxRoute:
 
     async def hops(self, domain: str) -> Sequence[NextHop]:
         """Addresses to try, in this order; raises `RouteFailed`."""
+        level = for_domain(self._levels, domain)
+        given = None if level is None else TlsPolicy(level)
         if domain.startswith("["):
-            return [self._literal(domain)]
+            return [self._literal(domain, given or MAY)]
         try:
             hosts = await self._hosts(domain)
+            # What is set for a domain is the whole policy; else its DNS may ask for more.
+            signed = not given and self._dane and await self._dane.secure_route(domain)
         except DnsUnavailable as error:
             raise RouteFailed(deferred("4.4.3", f"no answer from DNS: {error}")) from error
         hops: list[NextHop] = []
@@ -60,17 +64,23 @@ class MxRoute:
         for host in hosts[:MOST_HOSTS]:
             try:
                 addresses = await self._addresses(host)
+                tls = given or (await self._policy(host) if signed else MAY)
             except DnsUnavailable:
                 unknown += 1
                 continue
             good = [a for a in addresses if self._may_connect(a)]
             refused += len(addresses) - len(good)
-            hops += [NextHop(host, self._port, address) for address in good]
+            hops += [NextHop(host, self._port, address, tls) for address in good]
         if hops:
             return hops[:MOST_ADDRESSES]
         raise RouteFailed(_nowhere(domain, hosts, refused, unknown))
 
-    def _literal(self, domain: str) -> NextHop:
+    async def _policy(self, host: str) -> TlsPolicy:
+        """Of a host whose name came by signed DNS."""
+        assert self._dane
+        return await self._dane.policy(host, self._port) or TlsPolicy(known_name=True)
+
+    def _literal(self, domain: str, tls: TlsPolicy) -> NextHop:
         """`[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3)."""
         text = domain.strip("[]")
         text = text[5:] if text.lower().startswith("ipv6:") else text
@@ -80,7 +90,7 @@ class MxRoute:
             raise RouteFailed(bounced("5.1.2", f"{domain} is no address literal")) from None
         if not self._may_connect(address):
             raise RouteFailed(bounced("5.4.4", f"{domain} is not an address on the Internet"))
-        return NextHop(address, self._port, address)
+        return NextHop(address, self._port, address, tls)
 
     async def _hosts(self, domain: str) -> list[str]:
         answer = await self._resolver.mx(domain)

@@ -7,19 +7,23 @@ import os
 import secrets
 
 from libs.common.dns import Resolver, open_resolver
+from libs.common.dns.signed import SignedResolver
 from services.platform import Platform
 from services.relay.attempt import Attempter
-from services.relay.mx import FixedRoute, MxRoute
-from services.relay.next_hop import parse_next_hop
+from services.relay.dane import Dane
+from services.relay.mx import MxRoute
+from services.relay.next_hop import parse_logins
 from services.relay.relay import QUEUE, Relay
+from services.relay.route import Routes
 from services.relay.settings import RelaySettings
 from services.relay.smtp_client import Connections, Timeouts
+from services.relay.tls import TlsContexts
+from services.relay.tls_policy import parse_levels
 
 
 async def run(platform: Platform) -> None:
     """Work until the platform stops, then finish what is in hand."""
     settings: RelaySettings = RelaySettings.load()
-    hop = parse_next_hop(settings.next_hop)
     connections = Connections(
         settings.hostname,
         Timeouts(
@@ -28,6 +32,7 @@ async def run(platform: Platform) -> None:
             settings.block_seconds,
             settings.dot_seconds,
         ),
+        TlsContexts(settings.tls_authorities),
         idle_seconds=settings.idle_seconds,
         most_messages=settings.messages_per_connection,
     )
@@ -35,7 +40,7 @@ async def run(platform: Platform) -> None:
     attempter = Attempter(
         platform.blobs,
         connections,
-        FixedRoute(hop) if hop else _by_mx(resolver, settings),
+        _routes(resolver, settings, platform.settings.dns_servers),
         seconds=settings.attempt_seconds,
     )
     owner = f"{settings.hostname}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -47,7 +52,8 @@ async def run(platform: Platform) -> None:
         asyncio.create_task(_tidy(connections, settings.idle_seconds)),
         asyncio.create_task(relay.open_when(platform.stopping)),
     ]
-    platform.note(QUEUE, f"next hop {hop}" if hop else "next hops by MX records")
+    all_others = settings.fixed_routes.get("*")
+    platform.note(QUEUE, f"next hop {all_others}" if all_others else "next hops by MX records")
     platform.ready(QUEUE)
     try:
         await worker.run(platform.stopping)
@@ -61,10 +67,19 @@ async def run(platform: Platform) -> None:
         await resolver.close()
 
 
-def _by_mx(resolver: Resolver, settings: RelaySettings) -> MxRoute:
-    return MxRoute(
-        resolver, settings.hostname, port=settings.port, allow_private=settings.allow_private
+def _routes(resolver: Resolver, settings: RelaySettings, servers: str) -> Routes:
+    levels = parse_levels(settings.tls)
+    signed = SignedResolver([item.strip() for item in servers.split(",") if item.strip()])
+    by_dns = MxRoute(
+        resolver,
+        settings.hostname,
+        port=settings.port,
+        allow_private=settings.allow_private,
+        levels=levels,
+        dane=Dane(signed) if settings.dane else None,
     )
+    logins = parse_logins(settings.logins.get_secret_value())
+    return Routes(settings.fixed_routes, by_dns, levels=levels, logins=logins)
 
 
 async def _tidy(connections: Connections, every: float) -> None:

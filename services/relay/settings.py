@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import socket
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from libs.common.runtime.settings import HolubSettings, settings_config
-from services.relay.next_hop import parse_next_hop
+from services.relay.next_hop import NextHop, parse_logins, parse_next_hop, parse_routes
+from services.relay.tls_policy import parse_levels
 
 
 class RelaySettings(HolubSettings):
@@ -16,10 +17,29 @@ class RelaySettings(HolubSettings):
     model_config = settings_config("RELAY")
 
     hostname: str = Field(default_factory=socket.getfqdn)
-    """Our name in EHLO and in bounces.  It must resolve to our address, or many hosts refuse us."""
+    """Our name in EHLO and in bounces.  It must resolve to our address, or many hosts refuse us.
+    The default is what the machine believes to be its name: right on a server with a name of its
+    own, never in a container, where it has to be set."""
 
     next_hop: str = ""
     """`HOST:PORT` that takes all mail for other hosts; empty: what the MX records say."""
+
+    routes: str = ""
+    """`DOMAIN=HOST:PORT,...`: next hops of single domains; `.example.org` is all below it."""
+
+    logins: SecretStr = SecretStr("")
+    """`HOST=USER:PASSWORD,...` for next hops that want AUTH, percent-encoded; TLS is required."""
+
+    tls: str = ""
+    """`DOMAIN=LEVEL,...` (`.parent` and `*` too): none, may, encrypt, or verify (the host's name).
+    What is not named here gets DANE where DNS asks for it, and TLS wherever it works."""
+
+    tls_authorities: str = ""
+    """PEM file with certificate authorities besides those of the system."""
+
+    dane: bool = True
+    """Whether signed TLSA records are obeyed (RFC 7672).  The resolver must validate (DNSSEC), and
+    be reached over a network of one's own; one that does not validate turns DANE off."""
 
     port: int = Field(default=25, ge=1, le=65535)
     """The port of mail hosts that are found by DNS."""
@@ -69,12 +89,36 @@ class RelaySettings(HolubSettings):
         parse_next_hop(value)
         return value
 
+    @field_validator("routes")
+    @classmethod
+    def _are_routes(cls, value: str) -> str:
+        parse_routes(value)
+        return value
+
+    @field_validator("logins")
+    @classmethod
+    def _are_logins(cls, value: SecretStr) -> SecretStr:
+        parse_logins(value.get_secret_value())
+        return value
+
+    @field_validator("tls")
+    @classmethod
+    def _are_levels(cls, value: str) -> str:
+        parse_levels(value)
+        return value
+
     @field_validator("delays_seconds")
     @classmethod
     def _are_delays(cls, value: str) -> str:
         if not all(float(item) > 0 for item in value.split(",")):
             raise ValueError("delays must be over 0")
         return value
+
+    @property
+    def fixed_routes(self) -> dict[str, NextHop]:
+        """Next hops by domain; `*` for all others, when `next_hop` is set."""
+        hop = parse_next_hop(self.next_hop)
+        return ({"*": hop} if hop else {}) | parse_routes(self.routes)
 
     @property
     def delays(self) -> tuple[float, ...]:

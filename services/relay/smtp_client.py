@@ -7,14 +7,17 @@ transaction after the other.  Whatever it cannot go on from is a `ConnectionLost
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.relay.next_hop import NextHop
+from services.relay.next_hop import Login, NextHop
 from services.relay.reply import Answer, ReplyError, ReplyReader
+from services.relay.tls import TlsContexts, Untrusted, check_dane
+from services.relay.tls_policy import Level
 
 READ_OCTETS = 65536
 LAST_WORDS_SECONDS = 2.0
@@ -23,9 +26,19 @@ LAST_WORDS_SECONDS = 2.0
 class ConnectionLost(Exception):
     """The connection is of no use any more; the text says why."""
 
+    status = "4.4.1"
+
 
 class TlsFailed(ConnectionLost):
-    """The handshake after STARTTLS failed."""
+    """There is no TLS as good as the policy asks for; another attempt may find it (I18)."""
+
+    status = "4.7.5"
+
+
+class LoginFailed(ConnectionLost):
+    """The smarthost does not take our name and password."""
+
+    status = "4.7.8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +51,6 @@ class Timeouts:
     dot: float = 600
 
 
-def opportunistic_context() -> ssl.SSLContext:
-    """TLS against those who only listen: nobody's name is checked, for plain text is the rival."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 class Connection:
     """One connection to one host, after its greeting."""
 
@@ -56,6 +61,8 @@ class Connection:
         self.extensions: dict[str, str] = {}
         """What EHLO announced: keyword in upper case -> parameters."""
         self.tls = ""
+        self.proven = False
+        """TLS, and the name of the host is what its certificate or its DNS proves."""
         self.transactions = 0
         self.idle_since = 0.0
         self.dirty = False
@@ -152,8 +159,31 @@ class Connection:
         except (OSError, ssl.SSLError, TimeoutError) as error:
             raise TlsFailed(f"TLS failed: {error}") from error
         tls = self._writer.get_extra_info("ssl_object")
+        policy = self.hop.tls
+        if policy.level is Level.DANE:
+            try:
+                check_dane(tls, self.hop.host, policy.tlsa)
+            except Untrusted as error:
+                raise TlsFailed(str(error)) from error
+        self.proven = policy.level >= Level.VERIFY and policy.known_name
         self.tls = f"{tls.version()} {tls.cipher()[0]}" if tls else "TLS"
         return True
+
+    async def log_in(self, login: Login) -> None:
+        """AUTH PLAIN, or LOGIN where that is all there is (RFC 4954); `LoginFailed`."""
+        mechanisms = self.extensions.get("AUTH", "").upper().split()
+        user, password = login.user.encode(), login.password.encode()
+        if "PLAIN" in mechanisms:
+            answer = await self.command(f"AUTH PLAIN {_base64(b'', user, password)}")
+        elif "LOGIN" in mechanisms:
+            answer = await self.command("AUTH LOGIN")
+            for word in (user, password):
+                if answer.code == 334:
+                    answer = await self.command(_base64(word))
+        else:
+            raise LoginFailed("a login is set, but the host offers neither AUTH PLAIN nor LOGIN")
+        if answer.code != 235:
+            raise LoginFailed(f"the host refuses the login of {login.user}: {answer}")
 
     async def reset(self) -> bool:
         """RSET when a transaction was begun and not ended; can the connection be used?"""
@@ -175,13 +205,20 @@ class Connection:
         self._writer.transport.abort()
 
 
+def _base64(*words: bytes) -> str:
+    return base64.b64encode(b"\0".join(words)).decode()
+
+
 async def connect(
-    hop: NextHop, hostname: str, timeouts: Timeouts, context: ssl.SSLContext | None
+    hop: NextHop, hostname: str, timeouts: Timeouts, contexts: TlsContexts
 ) -> Connection:
-    """A connection ready for MAIL; TLS when the host offers it and `context` is given."""
+    """A connection ready for MAIL, with TLS as the policy of the next hop has it."""
+    context = None if hop.tls.level is Level.NONE else contexts.of(hop.tls)
     try:
         return await _connect(hop, hostname, timeouts, context)
     except TlsFailed:
+        if hop.tls.level is not Level.MAY:
+            raise
         # Opportunistic: bad TLS is no worse than none (RFC 7435 §3).
         return await _connect(hop, hostname, timeouts, None)
 
@@ -205,6 +242,10 @@ async def _connect(
         if context and "STARTTLS" in connection.extensions and await connection.start_tls(context):
             # RFC 3207 §4.2: what was learnt before TLS is forgotten.
             await connection.hello(hostname)
+        elif hop.tls.level > Level.MAY:
+            raise TlsFailed("TLS is required here, and the host does not offer STARTTLS")
+        if hop.login:
+            await connection.log_in(hop.login)
     except BaseException:
         connection.close()
         raise
@@ -215,13 +256,19 @@ class Connections:
     """Idle connections, kept a short while for the next message to the same host."""
 
     def __init__(
-        self, hostname: str, timeouts: Timeouts, *, idle_seconds: float, most_messages: int
+        self,
+        hostname: str,
+        timeouts: Timeouts,
+        contexts: TlsContexts,
+        *,
+        idle_seconds: float,
+        most_messages: int,
     ) -> None:
         self._hostname = hostname
         self._timeouts = timeouts
         self._idle_seconds = idle_seconds
         self._most_messages = most_messages
-        self._context = opportunistic_context()
+        self._contexts = contexts
         self._idle: dict[NextHop, list[Connection]] = {}
 
     async def take(self, hop: NextHop, *, fresh: bool = False) -> Connection:
@@ -239,7 +286,7 @@ class Connections:
                 if await connection.reset():
                     return connection
             connection.close()
-        return await connect(hop, self._hostname, self._timeouts, self._context)
+        return await connect(hop, self._hostname, self._timeouts, self._contexts)
 
     def give_back(self, connection: Connection) -> None:
         """The transaction is over; the connection is kept when it is well."""

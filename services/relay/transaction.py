@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from libs.common.jobs import Envelope, Recipient
 from libs.common.runtime.failpoint import failpoint
+from libs.protocols.message.header import header_end
+from libs.protocols.message.seven_bit import CannotConvert, to_seven_bit
 from services.relay.fate import Fate, bounced, deferred, of_answer
 from services.relay.outgoing import DotWriter
 from services.relay.reply import Answer
@@ -15,6 +18,8 @@ from services.relay.smtp_client import Connection, ConnectionLost
 
 MOST_RECIPIENTS = 100
 """In one transaction: what every host must take (RFC 5321 §4.5.3.1.8)."""
+MOST_CONVERTED = 32 * 1024 * 1024
+"""Octets of a message that is made 7-bit for a host without 8BITMIME."""
 _UNFIT = re.compile(r"[\x00-\x1f\x7f<>]")
 
 
@@ -50,13 +55,16 @@ def needs_smtputf8(parcel: Parcel) -> bool:
     return parcel.envelope.smtputf8 and not parcel.head.isascii()
 
 
-def impossible(parcel: Parcel, extensions: dict[str, str]) -> Fate | None:
-    """Why this host can never take this message, known before anything is sent."""
+def impossible(parcel: Parcel, extensions: dict[str, str], *, proven: bool = False) -> Fate | None:
+    """Why this host can never take this message, known before anything is sent.
+
+    `proven`: the connection has TLS, and the host is known to be the right one.
+    """
     envelope = parcel.envelope
     if _UNFIT.search(envelope.reverse_path):
         return bounced("5.1.7", "the reverse-path cannot be written in an SMTP command")
-    if envelope.requiretls:
-        # RFC 8689 §4.2.1: TLS with a verified name, or a bounce.  We do not verify names yet.
+    if envelope.requiretls and not (proven and "REQUIRETLS" in extensions):
+        # RFC 8689 §4.2.1: TLS with a proven name, to a host that asks the same of the next one.
         return bounced("5.7.30", "REQUIRETLS was asked for, and the next hop cannot promise it")
     if envelope.body == "BINARYMIME":
         return bounced("5.6.3", "BINARYMIME content cannot be converted for the next hop")
@@ -74,12 +82,12 @@ def mail_command(parcel: Parcel, extensions: dict[str, str]) -> str:
     words = [f"MAIL FROM:<{envelope.reverse_path}>"]
     if "SIZE" in extensions:
         words.append(f"SIZE={parcel.size}")
-    # Departs from RFC 6152 §3: 8-bit content goes out even where 8BITMIME is not announced; hosts
-    # that mangle it are gone, and converting would break signatures.
     if envelope.body == "8BITMIME" and "8BITMIME" in extensions:
         words.append("BODY=8BITMIME")
     if needs_smtputf8(parcel):
         words.append("SMTPUTF8")
+    if envelope.requiretls and "REQUIRETLS" in extensions:
+        words.append("REQUIRETLS")
     if "DSN" in extensions:
         words += [f"RET={envelope.ret}"] if envelope.ret else []
         words += [f"ENVID={envelope.envid}"] if envelope.envid else []
@@ -101,7 +109,14 @@ async def transact(connection: Connection, parcel: Parcel) -> dict[int, Fate]:
     Raises `NotBegun` (nothing was sent: ask another connection), `FenceLost`, and what `rest`
     raises; then the connection is closed.
     """
-    if fate := impossible(parcel, connection.extensions):
+    try:
+        parcel = await fitted(parcel, connection.extensions)
+    except CannotConvert as error:
+        text = f"the next hop takes no 8-bit content, and it cannot be converted: {error}"
+        fate: Fate | None = bounced("5.6.3", text)
+    else:
+        fate = impossible(parcel, connection.extensions, proven=connection.proven)
+    if fate:
         return {r.n: fate for r in parcel.recipients}
     fates = {
         r.n: bounced("5.1.3", "the address cannot be written in an SMTP command")
@@ -115,6 +130,24 @@ async def transact(connection: Connection, parcel: Parcel) -> dict[int, Fate]:
         # No dot is sent on a connection in doubt, so the host drops what it has.
         connection.close()
         raise
+
+
+async def fitted(parcel: Parcel, extensions: dict[str, str]) -> Parcel:
+    """The parcel as the host can take it: with a 7-bit body where it must be (RFC 6152 §3)."""
+    if "8BITMIME" in extensions:
+        return parcel
+    if all([block.isascii() async for block in parcel.rest()]):
+        return parcel
+    if parcel.size > MOST_CONVERTED:
+        raise CannotConvert(f"it has over {MOST_CONVERTED} octets")
+    content = parcel.head + b"".join([block async for block in parcel.rest()])
+    content = await asyncio.to_thread(to_seven_bit, content)
+    end = header_end(content)
+
+    async def rest() -> AsyncIterator[bytes]:
+        yield content[end:]
+
+    return replace(parcel, head=content[:end], size=len(content), rest=rest)
 
 
 async def _transact(

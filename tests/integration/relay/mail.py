@@ -88,3 +88,11 @@ async def states(platform: Platform, count: int) -> dict[int, str]:
 async def make_due(platform: Platform) -> None:
     async with platform.database.transaction() as transaction:
         await transaction.execute(update(deferred).values(next_attempt_at=0.0))
+
+
+async def all_relayed(platform: Platform, count: int) -> bool:
+    return [row.state for row in await rows(platform, outcome)] == ["relayed"] * count
+
+
+async def idle(platform: Platform) -> bool:
+    return (await platform.queue.depth("relay")).jobs == 0

@@ -6,7 +6,7 @@ import pytest
 
 from libs.common.dns import Mx, StaticResolver
 from services.relay.fate import Result
-from services.relay.mx import MOST_ADDRESSES, FixedRoute, MxRoute, RouteFailed
+from services.relay.mx import MOST_ADDRESSES, MxRoute, RouteFailed
 from services.relay.next_hop import NextHop
 
 Records = dict[tuple[str, str], list[Any]]
@@ -182,9 +182,3 @@ async def test_a_domain_with_endless_hosts_costs_a_few() -> None:
         records[f"mx{n}.far.test", "A"] = [f"1.1.{n}.{k}" for k in range(1, 100)]
 
     assert len(await route(records).hops("far.test")) == MOST_ADDRESSES
-
-
-async def test_a_fixed_route_asks_nobody() -> None:
-    hop = NextHop("smart.test", 587)
-
-    assert await FixedRoute(hop).hops("far.test") == [hop]

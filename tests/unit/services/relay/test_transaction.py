@@ -77,3 +77,11 @@ def test_what_a_host_can_never_take_is_not_offered(
 )
 def test_what_it_can_take_is_offered(item: Parcel, extensions: dict[str, str]) -> None:
     assert impossible(item, extensions) is None
+
+
+def test_requiretls_goes_on_only_to_a_host_that_is_proven_and_asks_the_same() -> None:
+    item = parcel(requiretls=True)
+
+    assert impossible(item, {"REQUIRETLS": ""}, proven=True) is None
+    assert impossible(item, {}, proven=True) is not None
+    assert mail_command(item, {"REQUIRETLS": ""}).endswith(" REQUIRETLS")

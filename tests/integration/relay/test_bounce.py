@@ -1,0 +1,110 @@
+"""Bounces: the report, and who gets none."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import time
+from typing import Any
+
+import pytest
+
+from libs.common.db.schema import effect, outbox, quarantine
+from libs.common.jobs import (
+    Client,
+    Envelope,
+    FilterJob,
+    Origin,
+    Recipient,
+    decode,
+)
+from services.platform import Platform
+from tests.integration.relay.host import Host, Script
+from tests.integration.relay.mail import (
+    put,
+    relaying,
+    rows,
+    states,
+    stored,
+)
+
+
+async def test_a_bounce_is_a_report_to_the_sender_in_the_same_commit(
+    platform: Platform, host: Host
+) -> None:
+    host.script.rcpt = lambda address: "550 5.1.1 nobody here"
+    job = await stored(platform, "x@other.test", "y@other.test")
+
+    async with relaying(platform):
+        await put(platform, job)
+        await states(platform, 2)
+
+    (row,) = await rows(platform, outbox)
+    report = decode(row.body, FilterJob)
+    assert row.queue == "filter"
+    assert report.header.origin is Origin.DSN
+    assert report.header.envelope.reverse_path == ""
+    assert report.header.envelope.recipients[0].address == "alice@example.test"
+    children = {(item.n, item.child) for item in await rows(platform, effect)}
+    assert children == {(0, report.header.mail_id), (1, report.header.mail_id)}
+    content = (await platform.blobs.read(report.blob)).content
+    text = email.message_from_bytes(content, policy=email.policy.default).as_string()
+    for words in ("x@other.test", "y@other.test", "nobody here", "Subject: hello"):
+        assert words in text
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"client": Client("192.0.2.1")},
+        {"envelope": Envelope("", (Recipient(0, "x@other.test"),))},
+    ],
+)
+async def test_a_sender_whom_we_do_not_know_gets_no_report(
+    platform: Platform, host: Host, fields: dict[str, Any]
+) -> None:
+    host.script.rcpt = lambda address: "550 5.1.1 nobody here"
+    job = await stored(platform, "x@other.test", **fields)
+
+    async with relaying(platform):
+        await put(platform, job)
+        assert await states(platform, 1) == {0: "quarantined"}
+
+    assert not await rows(platform, outbox)
+    (held,) = await rows(platform, quarantine)
+    assert "nobody here" in held.reason
+
+
+async def test_what_is_too_old_is_bounced_with_its_last_reply(
+    platform: Platform, host: Host
+) -> None:
+    host.script.rcpt = lambda address: "451 4.2.1 still busy"
+    job = await stored(platform, "x@other.test", received_at=time.time() - 5 * 86400)
+
+    async with relaying(platform):
+        await put(platform, job)
+        assert await states(platform, 1) == {0: "bounced"}
+
+    report = decode((await rows(platform, outbox))[0].body, FilterJob)
+    content = (await platform.blobs.read(report.blob)).content
+    assert b"still busy" in content
+    assert b"Status: 5.2.1" in content
+    assert b"5 days" in content
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        Script(mail=lambda line: "550 5.7.1 not you"),
+        Script(data="550 5.7.1 not this"),
+        Script(content=lambda content: "554 5.6.0 not this"),
+        Script(extensions=("SIZE 10",)),
+    ],
+)
+async def test_a_permanent_refusal_bounces(platform: Platform, host: Host, script: Script) -> None:
+    host.script = script
+    job = await stored(platform, "a@other.test")
+
+    async with relaying(platform):
+        await put(platform, job)
+        assert await states(platform, 1) == {0: "bounced"}
