@@ -61,8 +61,6 @@ class Connection:
         self.extensions: dict[str, str] = {}
         """What EHLO announced: keyword in upper case -> parameters."""
         self.tls = ""
-        self.proven = False
-        """TLS, and the name of the host is what its certificate or its DNS proves."""
         self.transactions = 0
         self.idle_since = 0.0
         self.dirty = False
@@ -72,6 +70,12 @@ class Connection:
         self._writer = writer
         self._timeouts = t
         self._replies = ReplyReader()
+
+    @property
+    def proven(self) -> bool:
+        """TLS, and the host is the right one: its name is known, and it proved that name."""
+        policy = self.hop.tls
+        return bool(self.tls) and policy.level >= Level.VERIFY and policy.known_name
 
     @property
     def pipelining(self) -> bool:
@@ -165,7 +169,6 @@ class Connection:
                 check_dane(tls, self.hop.host, policy.tlsa)
             except Untrusted as error:
                 raise TlsFailed(str(error)) from error
-        self.proven = policy.level >= Level.VERIFY and policy.known_name
         self.tls = f"{tls.version()} {tls.cipher()[0]}" if tls else "TLS"
         return True
 
@@ -284,6 +287,8 @@ class Connections:
                 continue
             with contextlib.suppress(ConnectionLost):
                 if await connection.reset():
+                    # Equal in all but how the name of the host became known.
+                    connection.hop = hop
                     return connection
             connection.close()
         return await connect(hop, self._hostname, self._timeouts, self._contexts)

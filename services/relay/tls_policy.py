@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TypeVar
 
@@ -42,9 +42,9 @@ class TlsPolicy:
     level: Level = Level.MAY
     tlsa: tuple[Tlsa, ...] = ()
     """For DANE: any of these will do."""
-    known_name: bool = False
+    known_name: bool = field(default=False, compare=False)
     """The name of the host does not come from unsigned DNS, so that a certificate for it proves
-    something (RFC 8689 §4.2.1)."""
+    something (RFC 8689 §4.2.1).  It says nothing of the connection, so equal ones are shared."""
 
 
 MAY = TlsPolicy()
