@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from libs.common.accounts.authenticator import Authenticator
+from libs.common.accounts.settings import AuthenticationSettings
 from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobError, BlobStore
 from libs.common.db import Database, DatabaseUnavailable, open_database
+from libs.common.limits import Limits
 from libs.common.queue import open_queue
 from libs.common.queue.protocol import Queue, QueueError
 from libs.common.queue.worker import Handle, Worker
@@ -27,12 +30,18 @@ class Platform:
     queue: Queue
     blobs: BlobStore
     health: Health
+    limits: Limits
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
     def ready(self, role: str, ready: bool = True) -> None:
         """A role takes work, or does so no more (/readyz)."""
         self.health.ready(role, ready)
+
+    def authenticator(self) -> Authenticator:
+        """Who checks logins; from now on failures are counted together with other replicas."""
+        self.limits.start()
+        return Authenticator(self.database, self.limits, AuthenticationSettings.load())
 
     def worker(
         self,
@@ -67,9 +76,11 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
     database = open_database(settings.database_url, pool=settings.database_pool)
     blobs = open_blobstore(settings.blob_url)
     queue = open_queue(settings.queue_url)
+    limits = Limits(database)
     try:
-        yield Platform(settings, database, queue, blobs, Health())
+        yield Platform(settings, database, queue, blobs, Health(), limits)
     finally:
+        await limits.close()
         await queue.close()
         await blobs.close()
         await database.close()

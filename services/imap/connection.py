@@ -29,7 +29,7 @@ async def serve(
         login_seconds=settings.login_seconds,
         write_seconds=settings.write_seconds,
     )
-    session = Session(gateway, stream, tls=tls, loopback=ip.startswith("127.") or ip == "::1")
+    session = Session(gateway, stream, tls=tls, ip=ip)
     try:
         await _talk(session)
     except _GONE:

@@ -12,7 +12,8 @@ class Situation:
 
     tls_possible: bool
     tls_active: bool
-    login_allowed: bool
+    mechanisms: tuple[str, ...]
+    """What AUTHENTICATE takes; none while LOGIN is not allowed either."""
     authenticated: bool
     compressed: bool = False
     append_limit: int = 0
@@ -31,6 +32,10 @@ class Capability:
 
 def _quiet(situation: Situation) -> bool:
     return not situation.compressed
+
+
+def _takes(name: str) -> Callable[[Situation], bool]:
+    return lambda s: name in s.mechanisms and not s.authenticated
 
 
 CAPABILITIES = (
@@ -85,15 +90,21 @@ CAPABILITIES = (
         "test_login.py::test_imaplib_upgrades_to_tls",
         lambda s: s.tls_possible and not s.tls_active,
     ),
-    Capability(
-        "AUTH=PLAIN",
-        "test_programs.py::test_curl_reads_a_message",
-        lambda s: s.login_allowed and not s.authenticated,
+    *(
+        Capability(f"AUTH={name}", f"test_sasl.py::test_{test}", _takes(name))
+        for name, test in (
+            ("SCRAM-SHA-256-PLUS", "gsasl_binds_scram_to_the_channel"),
+            ("SCRAM-SHA-1-PLUS", "gsasl_binds_scram_to_the_channel"),
+            ("SCRAM-SHA-256", "gsasl_authenticates"),
+            ("SCRAM-SHA-1", "gsasl_authenticates"),
+            ("PLAIN", "gsasl_authenticates"),
+            ("LOGIN", "gsasl_authenticates"),
+        )
     ),
     Capability(
         "LOGINDISABLED",
         "test_login.py::test_imaplib_cannot_log_in_without_tls",
-        lambda s: not s.login_allowed and not s.authenticated,
+        lambda s: not s.mechanisms and not s.authenticated,
     ),
 )
 

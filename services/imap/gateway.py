@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
 
-from libs.common.accounts import Directory
+from libs.common.accounts.authenticator import Authenticator
 from libs.common.db import DatabaseUnavailable
 from libs.common.mailstore import MailStore
 from libs.common.runtime.log import get_logger
@@ -34,12 +34,12 @@ class Gateway:
         self,
         settings: ImapSettings,
         store: MailStore,
-        directory: Directory,
+        authenticator: Authenticator,
         tls: ssl.SSLContext | None,
     ) -> None:
         self.settings = settings
         self.store = store
-        self.directory = directory
+        self.authenticator = authenticator
         self.tls = tls
         self.sessions: set[Session] = set()
         self.stopping = False

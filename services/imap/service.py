@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from libs.common.accounts import Directory
 from libs.common.mailstore import MailStore
 from libs.common.runtime.tls import server_context
 from services.__main__ import port_in_use
@@ -26,7 +25,7 @@ async def run(platform: Platform) -> None:
         recoverable_seconds=platform.settings.recoverable_days * 86400,
     )
     tls = server_context(platform.settings)
-    gateway = Gateway(settings, store, Directory(platform.database), tls)
+    gateway = Gateway(settings, store, platform.authenticator(), tls)
     gateway.start()
     servers = [await _listen(gateway, settings.port, "HOLUB_IMAP_PORT", platform, tls=False)]
     if tls is not None:

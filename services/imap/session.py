@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 from libs.common.accounts import Account, DirectoryUnavailable
+from libs.common.accounts.exchange import channel_bindings, offered
 from libs.common.blobstore.protocol import BlobError
 from libs.common.db import DatabaseUnavailable
 from libs.common.mailstore import Mailbox, MailStoreError, to_names
@@ -115,11 +116,11 @@ _LOOK = frozenset(
 class Session:
     """Answers one client."""
 
-    def __init__(self, gateway: Gateway, stream: Stream, *, tls: bool, loopback: bool) -> None:
+    def __init__(self, gateway: Gateway, stream: Stream, *, tls: bool, ip: str) -> None:
         self.gateway = gateway
         self.stream = stream
         self.tls = tls
-        self.loopback = loopback
+        self.ip = ip
         self.collector = Collector(gateway.settings.max_append_octets)
         self.account: Account | None = None
         self.view: View | None = None
@@ -141,13 +142,22 @@ class Session:
         self._waiting = True
 
     @property
+    def _loopback(self) -> bool:
+        return self.ip.startswith("127.") or self.ip == "::1"
+
+    @property
+    def bindings(self) -> dict[str, bytes]:
+        """What SCRAM's -PLUS can be bound to."""
+        return channel_bindings(self.stream.secure)
+
+    @property
     def situation(self) -> Situation:
         """What CAPABILITY depends on."""
-        plain = self.loopback and self.gateway.settings.allow_plain_login
+        plain = self._loopback and self.gateway.settings.allow_plain_login
         return Situation(
             self.gateway.tls is not None,
             self.tls,
-            self.tls or plain,
+            offered(self.bindings) if self.tls or plain else (),
             self.account is not None,
             self.stream.compressed,
             self.gateway.settings.max_append_octets,

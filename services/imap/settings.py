@@ -45,9 +45,6 @@ class ImapSettings(HolubSettings):
     max_logins: int = Field(default=5, ge=1)
     """Wrong passwords before the connection is closed."""
 
-    login_delay_seconds: float = Field(default=1, ge=0)
-    """How long a wrong password is answered late."""
-
     max_search_octets: int = Field(default=2 * 1024**3, ge=1)
     """Octets of messages that one SEARCH reads; then it is answered NO [LIMIT]."""
 

@@ -80,6 +80,12 @@ class Stream:
         """Has COMPRESS begun?"""
         return self._deflate is not None
 
+    @property
+    def secure(self) -> ssl.SSLObject | None:
+        """The TLS connection, when there is one."""
+        found: ssl.SSLObject | None = self._writer.get_extra_info("ssl_object")
+        return found
+
     def compress(self, before: bytes) -> None:
         """From now on both directions are deflated (RFC 4978).
 

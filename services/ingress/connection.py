@@ -12,6 +12,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP
 
+from libs.common.accounts.exchange import channel_bindings
 from libs.common.runtime.log import get_logger
 from libs.protocols.smtp import reply as replies
 from libs.protocols.smtp.reply import Refusal, Reply
@@ -111,6 +112,12 @@ class Connection(SMTP):
             return ""
         cipher = self.transport.get_extra_info("cipher") if self.transport else None
         return f"{cipher[1]} {cipher[0]}" if cipher else "TLS"
+
+    @property
+    def bindings(self) -> dict[str, bytes]:
+        """What SCRAM's -PLUS can be bound to."""
+        secure = self.transport.get_extra_info("ssl_object") if self.tls else None
+        return channel_bindings(secure)
 
     # In.
 

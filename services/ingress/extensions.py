@@ -15,7 +15,8 @@ class Situation:
     tls_possible: bool
     tls_active: bool
     authenticated: bool
-    submission: bool
+    mechanisms: tuple[str, ...]
+    """What AUTH takes here; none where it is not to be had."""
     xclient: bool = False
 
 
@@ -56,7 +57,9 @@ EXTENSIONS = (
         "test_swaks_says_for_whom_it_comes_with_xclient",
     ),
     Extension(
-        lambda s: _when(s.submission and s.tls_active and not s.authenticated, "AUTH PLAIN LOGIN"),
+        lambda s: _when(
+            bool(s.mechanisms) and not s.authenticated, f"AUTH {' '.join(s.mechanisms)}"
+        ),
         "test_smtplib_logs_in",
     ),
 )

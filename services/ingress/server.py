@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import Gauge
 
 from libs.common.accounts import Directory
+from libs.common.accounts.authenticator import Authenticator
 from libs.common.blobstore.spool import SpoolFile
 from libs.common.jobs import RecordHeader
 from libs.common.runtime.log import get_logger
@@ -33,12 +34,14 @@ class Server:
         self,
         settings: IngressSettings,
         directory: Directory,
+        authenticator: Authenticator,
         commit: Commit,
         trace: TraceWriter,
         tls: ssl.SSLContext | None,
     ) -> None:
         self.settings = settings
         self.directory = directory
+        self.authenticator = authenticator
         self.trace = trace
         self.tls = tls
         self.xclient_networks = parse_networks(settings.xclient_networks)

@@ -32,7 +32,12 @@ async def run(platform: Platform) -> None:
         platform.blobs, platform.queue, platform.database, verdicts, unpublished, settings
     )
     server = Server(
-        settings, Directory(platform.database), commit, trace, server_context(platform.settings)
+        settings,
+        Directory(platform.database),
+        platform.authenticator(),
+        commit,
+        trace,
+        server_context(platform.settings),
     )
     await verdicts.start()
     unpublished.start()

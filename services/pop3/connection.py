@@ -6,9 +6,11 @@ import asyncio
 import base64
 import binascii
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 
-from libs.common.accounts import Account, DirectoryUnavailable
+from libs.common.accounts import Account, DirectoryUnavailable, exchange
+from libs.common.accounts.authenticator import Attempt, LoginRefused, WrongCredentials
+from libs.common.accounts.exchange import channel_bindings, offered
 from libs.common.blobstore.protocol import BlobError
 from libs.common.db import DatabaseUnavailable
 from libs.common.runtime.log import get_logger
@@ -35,7 +37,7 @@ from services.pop3.maildrop import Maildrop, NoSuchMessage
 
 log = get_logger(__name__)
 _READ = 16 * 1024
-_SASL_CANCEL = b"*"
+_SCOPE = "pop3"
 
 
 class Connection:
@@ -111,12 +113,13 @@ class Connection:
 
     async def _answer(self, event: Event) -> None:
         try:
-            if isinstance(event, Capa | Stls | Login | Auth | SaslLine):
+            if isinstance(event, Capa | Stls | Login | Auth):
                 await self._before_login(event)
             elif isinstance(event, Quit):
                 await self._quit()
             else:
                 assert self._maildrop is not None
+                assert not isinstance(event, SaslLine)
                 await self._on_maildrop(self._maildrop, event)
         except NoSuchMessage:
             self._session.refuse("no such message")
@@ -124,7 +127,7 @@ class Connection:
             log.warning("a command waits for a backend", error=str(error))
             self._session.refuse("a backend is away; please try again", "SYS/TEMP")
 
-    async def _before_login(self, event: Capa | Stls | Login | Auth | SaslLine) -> None:
+    async def _before_login(self, event: Capa | Stls | Login | Auth) -> None:
         match event:
             case Capa():
                 self._session.send(listing("capabilities", self._capabilities()))
@@ -134,19 +137,21 @@ class Connection:
                 await self._log_in(name, password)
             case Auth(mechanism, initial):
                 await self._auth(mechanism, initial)
-            case SaslLine(text):
-                await self._plain(text)
 
     @property
     def _login_allowed(self) -> bool:
         loopback = self.ip.startswith("127.") or self.ip == "::1"
         return self._tls or (loopback and self._gateway.settings.allow_plain_login)
 
+    @property
+    def _bindings(self) -> dict[str, bytes]:
+        return channel_bindings(self._writer.get_extra_info("ssl_object"))
+
     def _capabilities(self) -> list[str]:
         words = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
         words += ["UTF8", "LANG", "IMPLEMENTATION Holub"]
         if self._login_allowed:
-            words += ["USER", "SASL PLAIN"]
+            words += ["USER", f"SASL {' '.join(offered(self._bindings))}"]
         if self._gateway.tls is not None and not self._tls:
             words.append("STLS")
         return words
@@ -163,56 +168,63 @@ class Connection:
         await self._writer.start_tls(self._gateway.tls)
         self._tls = True
 
-    async def _auth(self, mechanism: str, initial: bytes | None) -> None:
-        if mechanism != "PLAIN":
-            self._session.refuse("the mechanism is PLAIN")
-        elif not self._login_allowed:
+    async def _auth(self, name: str, initial: bytes | None) -> None:
+        """RFC 5034; an empty initial response is a single equals sign."""
+        if not self._login_allowed:
             self._session.refuse("say STLS first: passwords need TLS")
-        elif initial is None:
-            self._session.challenge(b"")
-        else:
-            await self._plain(initial)
-
-    async def _plain(self, text: bytes) -> None:
-        if text == _SASL_CANCEL:
-            self._session.refuse("cancelled")
             return
         try:
-            parts = base64.b64decode(b"" if text == b"=" else text, validate=True).split(b"\0")
-        except binascii.Error:
-            parts = []
-        if len(parts) != 3 or parts[0] not in (b"", parts[1]):
-            self._session.refuse("PLAIN is authzid NUL authcid NUL password, in base64")
-            return
-        await self._log_in(parts[1], parts[2])
+            await self._welcome(
+                exchange.authenticate(
+                    self._gateway.authenticator,
+                    Attempt(_SCOPE, self.ip),
+                    name,
+                    _decode(initial) if initial else None,
+                    self._ask,
+                    self._bindings,
+                )
+            )
+        except (exchange.NoSuchMechanism, exchange.ExchangeError) as error:
+            self._session.refuse(str(error))
+
+    async def _ask(self, challenge: bytes) -> bytes:
+        self._session.challenge(base64.b64encode(challenge))
+        await self._flush()
+        while (event := self._session.next_event()) is None:
+            data = await self._receive(self._gateway.settings.login_seconds)
+            if not data or self._session.state is State.CLOSED:
+                raise ConnectionError("no answer to the challenge")
+            self._session.receive(data)
+        assert isinstance(event, SaslLine)
+        return _decode(event.text)
 
     async def _log_in(self, name: bytes, password: bytes) -> None:
         if not self._login_allowed:
             self._session.refuse("say STLS first: passwords need TLS")
             return
-        account = await self._authenticate(name, password)
-        if account is None:
-            await self._wrong_login()
+        try:
+            login, secret = name.decode(), password.decode()
+        except UnicodeDecodeError:
+            self._session.refuse("names and passwords are UTF-8")
+            return
+        attempt = Attempt(_SCOPE, self.ip)
+        await self._welcome(self._gateway.authenticator.password(login, secret, attempt))
+
+    async def _welcome(self, proving: Awaitable[Account]) -> None:
+        """Let in who proves to be somebody; whoever guesses on is let go."""
+        try:
+            account = await proving
+        except LoginRefused as error:
+            self._wrong_logins += 1
+            # RFC 3206 §4: AUTH is for credentials; SYS/TEMP will pass by itself.
+            code = "AUTH" if isinstance(error, WrongCredentials) else "SYS/TEMP"
+            self._session.refuse(str(error), code)
+            if self._wrong_logins >= self._gateway.settings.max_logins:
+                self._session.close()
             return
         self._maildrop = await Maildrop.open(self._gateway.store, account)
         self._session.begin()
         self._session.send(ok(f"{len(self._maildrop.left())} messages"))
-
-    async def _authenticate(self, name: bytes, password: bytes) -> Account | None:
-        try:
-            login, secret = name.decode(), password.decode()
-        except UnicodeDecodeError:
-            return None
-        return await self._gateway.directory.authenticate(login, secret)
-
-    async def _wrong_login(self) -> None:
-        """Late, so that guessing is slow, and not for ever."""
-        settings = self._gateway.settings
-        self._wrong_logins += 1
-        await asyncio.sleep(settings.login_delay_seconds)
-        self._session.refuse("wrong address or password", "AUTH")
-        if self._wrong_logins >= settings.max_logins:
-            self._session.close()
 
     async def _quit(self) -> None:
         """UPDATE (RFC 1939 §6): nothing goes unless all of it goes."""
@@ -267,6 +279,15 @@ class Connection:
             self._writer.transport.abort()
             raise ConnectionError("a message cannot be finished") from error
         self._session.send(stuffer.end())
+
+
+def _decode(answer: bytes) -> bytes:
+    if answer == b"*":
+        raise exchange.ExchangeError("cancelled")
+    try:
+        return b"" if answer == b"=" else base64.b64decode(answer, validate=True)
+    except binascii.Error as error:
+        raise exchange.ExchangeError("not base64") from error
 
 
 async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

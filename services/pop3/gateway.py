@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from libs.common.accounts import Directory
+from libs.common.accounts.authenticator import Authenticator
 from libs.common.mailstore import MailStore
 from services.pop3.settings import Pop3Settings
 
@@ -22,7 +22,7 @@ class Gateway:
 
     settings: Pop3Settings
     store: MailStore
-    directory: Directory
+    authenticator: Authenticator
     tls: ssl.SSLContext | None
     connections: set[Connection] = field(default_factory=set)
     stopping: bool = False

@@ -6,7 +6,6 @@ import asyncio
 
 from prometheus_client import Gauge
 
-from libs.common.accounts import Directory
 from libs.common.mailstore import MailStore
 from libs.common.runtime.log import get_logger
 from libs.common.runtime.tls import server_context
@@ -32,7 +31,7 @@ async def run(platform: Platform) -> None:
         recoverable_seconds=platform.settings.recoverable_days * 86400,
     )
     tls = server_context(platform.settings)
-    gateway = Gateway(settings, store, Directory(platform.database), tls)
+    gateway = Gateway(settings, store, platform.authenticator(), tls)
     SESSIONS.set_function(lambda: len(gateway.connections))
     servers = [await _listen(gateway, settings.port, "HOLUB_POP3_PORT", platform, tls=False)]
     if tls is not None:

@@ -42,8 +42,5 @@ class Pop3Settings(HolubSettings):
     max_logins: int = Field(default=5, ge=1)
     """Wrong passwords before the connection is closed."""
 
-    login_delay_seconds: float = Field(default=1, ge=0)
-    """How long a wrong password is answered late."""
-
     drain_seconds: float = Field(default=5, gt=0)
     """How long replies under way may take to finish when we stop."""

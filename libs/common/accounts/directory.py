@@ -1,4 +1,4 @@
-"""The directory: what an address means here, and who may log in and send as whom.
+"""The directory: what an address means here, and who may send as whom.
 
 RCPT is answered from a cache, so that mail for known recipients is still accepted while the
 database is away: an answer is fresh for five minutes, and a stale one is used only then.
@@ -19,7 +19,6 @@ from libs.common.accounts.account import (
     canonical,
     split_address,
 )
-from libs.common.accounts.credential import PasswordVerifier
 from libs.common.db import Database, DatabaseUnavailable, Transaction
 from libs.common.db.bulk import in_list
 from libs.common.db.schema import account, alias, domain
@@ -33,7 +32,7 @@ MAX_ALIAS_DEPTH = 8
 REQUIRED_LOCAL_PARTS = ("postmaster", "abuse")
 """Always accepted (RFC 5321 §4.5.1, RFC 2142); without an alias they go to the oldest account."""
 
-_ACCOUNT = select(
+ACCOUNT_COLUMNS = (
     account.c.id,
     account.c.tenant_id,
     account.c.address,
@@ -42,8 +41,8 @@ _ACCOUNT = select(
     account.c.used_octets,
     account.c.quota_messages,
     account.c.used_messages,
-    account.c.password_hash,
 )
+"""What an `Account` is made of, in its order."""
 
 
 class DirectoryUnavailable(Exception):
@@ -55,7 +54,6 @@ class Directory:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._verifier = PasswordVerifier()
         self._cache: dict[str, tuple[float, RecipientKind]] = {}
         self._tenants: dict[str, tuple[float, int]] = {}
 
@@ -83,7 +81,7 @@ class Directory:
             if not await _our_domains(transaction, [address]):
                 return RecipientKind.REMOTE
             row = await transaction.one_or_none(
-                _ACCOUNT.where(account.c.address == canonical(address))
+                select(*ACCOUNT_COLUMNS).where(account.c.address == canonical(address))
             )
             if row is None:
                 resolved = (await _resolve(transaction, [address]))[address]
@@ -119,20 +117,6 @@ class Directory:
         async with self._database.reading() as transaction:
             return await _resolve(transaction, addresses)
 
-    async def authenticate(self, login: str, password: str) -> Account | None:
-        """The account with this address and password, or None; the same time for both reasons."""
-        try:
-            async with self._database.reading() as transaction:
-                row = await transaction.one_or_none(
-                    _ACCOUNT.where(account.c.address == login.strip().lower())
-                )
-        except DatabaseUnavailable as error:
-            raise DirectoryUnavailable(str(error)) from error
-        right = await self._verifier.verify(row.password_hash if row else "", password)
-        if row is None or not right or not row.enabled:
-            return None
-        return _account(row)
-
     async def may_send_as(self, sender: Account, reverse_path: str) -> bool:
         """Does the account own this reverse-path: its own address, or an alias that leads to it?"""
         if canonical(reverse_path) == canonical(sender.address):
@@ -145,7 +129,7 @@ class Directory:
 
 
 def _account(row: Row[Any]) -> Account:
-    values: tuple[Any, ...] = tuple(row)[:8]
+    values: tuple[Any, ...] = tuple(row)
     return Account(*values)
 
 

@@ -62,6 +62,8 @@ tenant = Table(
     metadata,
     _id(),
     Column("name", Text, nullable=False, unique=True),
+    # Recipients that the accounts of a tenant may send to in an hour; 0: as the settings say.
+    Column("recipients_per_hour", BigInteger, nullable=False, server_default="0"),
     Column("created_at", Double, nullable=False),
 )
 
@@ -109,6 +111,75 @@ alias = Table(
     Column("created_at", Double, nullable=False),
     UniqueConstraint("address", "target"),
 )
+
+send_as = Table(
+    "send_as",
+    metadata,
+    # Addresses that an account may use besides its own; `@example.org` is a whole domain.
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("created_at", Double, nullable=False),
+)
+
+app_password = Table(
+    "app_password",
+    metadata,
+    _id(),
+    # Made by us with 130 random bits, so a plain hash cannot be guessed back.
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("secret_hash", Text, nullable=False, unique=True),
+    # Space-joined roles that take it: smtp imap pop3 sieve.
+    Column("scopes", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("last_used_at", Double, nullable=True),
+    Column("expires_at", Double, nullable=True),
+    UniqueConstraint("account_id", "name"),
+)
+
+scram_key = Table(
+    "scram_key",
+    metadata,
+    # What SCRAM needs of a password; `password_hash` is the one that they were derived with, so
+    # keys of an older password are worth nothing, whoever changed it.
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("hash", Text, primary_key=True),
+    Column("password_hash", Text, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("iterations", Integer, nullable=False),
+    Column("stored_key", LargeBinary, nullable=False),
+    Column("server_key", LargeBinary, nullable=False),
+)
+
+secret = Table(
+    "secret",
+    metadata,
+    # Random octets that all replicas share, made by whoever needs them first.
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
+rate = Table(
+    "rate",
+    metadata,
+    # What all replicas together have counted (libs.common.limits).
+    Column("key", Text, primary_key=True),
+    Column("window", BigInteger, primary_key=True),
+    Column("hits", BigInteger, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+Index("ix_rate_expires_at", rate.c.expires_at)
+
+block = Table(
+    "block",
+    metadata,
+    # Who may do nothing for a while.
+    Column("key", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("until", Double, nullable=False),
+)
+Index("ix_block_until", block.c.until)
 
 api_key = Table(
     "api_key",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from libs.common.accounts import Account, exchange
+from libs.common.accounts.authenticator import Attempt, LoginRefused, WrongCredentials
 from libs.protocols.imap.parse import ParseError, Parser
 from services.imap.outcome import Bad, Done, No, Silent
 
 if TYPE_CHECKING:
     from services.imap.session import Session
 
-_MAX_SASL = 8 * 1024
+_MAX_SASL = 12 * 1024
+"""Octets of a response in base64; tokens are long."""
+_SCOPE = "imap"
 
 
 async def capability(session: Session, parser: Parser) -> Done:
@@ -119,7 +123,7 @@ async def login(session: Session, parser: Parser) -> Done:
 
 
 def _check_allowed(session: Session) -> None:
-    if not session.situation.login_allowed:
+    if not session.situation.mechanisms:
         raise No("say STARTTLS first: passwords need TLS", "PRIVACYREQUIRED")
 
 
@@ -128,48 +132,67 @@ async def _log_in(session: Session, name: bytes, password: bytes) -> Done:
         login_name, secret = name.decode(), password.decode()
     except UnicodeDecodeError as error:
         raise Bad("names and passwords are UTF-8") from error
-    account = await session.gateway.directory.authenticate(login_name, secret)
-    if account is None:
-        raise await _wrong(session)
+    attempt = Attempt(_SCOPE, session.ip)
+    return await _welcome(
+        session, session.gateway.authenticator.password(login_name, secret, attempt)
+    )
+
+
+async def _welcome(session: Session, proving: Awaitable[Account]) -> Done:
+    """Let in who proves to be somebody; whoever guesses on is let go."""
+    try:
+        account = await proving
+    except LoginRefused as error:
+        session.wrong_logins += 1
+        if session.wrong_logins >= session.gateway.settings.max_logins:
+            session.untagged(b"BYE too many failed logins")
+            session.closing = True
+        # RFC 5530 §3: CONTACTADMIN and LIMIT would be other things than a pause.
+        code = "AUTHENTICATIONFAILED" if isinstance(error, WrongCredentials) else "UNAVAILABLE"
+        raise No(str(error), code) from error
     session.trust(account)
     return Done("welcome", f"CAPABILITY {session.capabilities().decode()}")
 
 
-async def _wrong(session: Session) -> No:
-    """Late, so that guessing is slow, and not for ever."""
-    settings = session.gateway.settings
-    session.wrong_logins += 1
-    await asyncio.sleep(settings.login_delay_seconds)
-    if session.wrong_logins >= settings.max_logins:
-        session.untagged(b"BYE too many wrong passwords")
-        session.closing = True
-    return No("wrong address or password", "AUTHENTICATIONFAILED")
-
-
 async def authenticate(session: Session, parser: Parser) -> Done:
-    """AUTHENTICATE PLAIN, with or without an initial response (RFC 4616, RFC 4959)."""
+    """AUTHENTICATE, with or without an initial response (RFC 9051 §6.2.2, RFC 4959)."""
     parser.space()
-    mechanism = parser.atom()
+    name = parser.atom()
     initial = parser.rest().strip()
     _check_allowed(session)
-    if mechanism != "PLAIN":
-        raise No("the mechanism is PLAIN", "CANNOT")
-    answer = initial or await _ask(session)
+
+    async def ask(challenge: bytes) -> bytes:
+        return _decode(await _ask(session, base64.b64encode(challenge)))
+
+    try:
+        return await _welcome(
+            session,
+            exchange.authenticate(
+                session.gateway.authenticator,
+                Attempt(_SCOPE, session.ip),
+                name,
+                _decode(initial) if initial else None,
+                ask,
+                session.bindings,
+            ),
+        )
+    except exchange.NoSuchMechanism as error:
+        raise No(str(error), "CANNOT") from error
+    except exchange.ExchangeError as error:
+        raise Bad(str(error)) from error
+
+
+def _decode(answer: bytes) -> bytes:
     if answer == b"*":
         raise Bad("authentication cancelled")
     try:
-        parts = base64.b64decode(b"" if answer == b"=" else answer, validate=True).split(b"\0")
+        return b"" if answer == b"=" else base64.b64decode(answer, validate=True)
     except binascii.Error as error:
         raise Bad("not base64") from error
-    if len(parts) != 3:
-        raise Bad("PLAIN is authzid NUL authcid NUL password")
-    if parts[0] and parts[0] != parts[1]:
-        raise await _wrong(session)
-    return await _log_in(session, parts[1], parts[2])
 
 
-async def _ask(session: Session) -> bytes:
-    session.stream.add(b"+ \r\n")
+async def _ask(session: Session, challenge: bytes) -> bytes:
+    session.stream.add(b"+ %b\r\n" % challenge)
     await session.stream.flush()
     while (line := session.collector.take_line()) is None:
         if session.collector.waiting > _MAX_SASL:

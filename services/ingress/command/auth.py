@@ -23,6 +23,6 @@ async def auth(session: Session, argument: str) -> Reply:
         raise Refusal(Reply(538, "5.7.11", "say STARTTLS first: passwords need TLS"))
     if session.account is not None or session.mail is not None or not session.extended:
         raise Refusal(replies.BAD_SEQUENCE)
-    session.account = await authenticate(session, session.server.directory, argument)
+    session.account = await authenticate(session, argument)
     log.info("authenticated", account=session.account.address, peer=session.ip)
     return Reply(235, "2.7.0", "welcome")

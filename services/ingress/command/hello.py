@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from libs.common.accounts.exchange import offered
 from libs.protocols.smtp.reply import Refusal, Reply
 from services.ingress.command.xclient import believes
 from services.ingress.extensions import Situation, ehlo_lines
@@ -57,7 +58,7 @@ def _greet(session: Session, argument: str) -> Reply:
         session.server.tls is not None,
         session.tls,
         session.account is not None,
-        session.listener.submission,
+        offered(session.bindings) if session.listener.submission and session.tls else (),
         believes(session),
     )
     lines = [session.server.settings.hostname, *ehlo_lines(situation)]

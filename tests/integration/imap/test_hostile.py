@@ -180,7 +180,7 @@ async def test_a_tag_cannot_forge_a_response(gateway: Running) -> None:
 
 
 async def test_guessing_passwords_ends_the_connection(start: Callable[..., Any]) -> None:
-    async with start(allow_plain_login=True, max_logins=2, login_delay_seconds=0) as gateway:
+    async with start(allow_plain_login=True, max_logins=2) as gateway:
         client = await Raw.connect(gateway)
 
         await client.ask(b"a LOGIN alice@example.test wrong\r\n")
