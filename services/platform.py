@@ -30,9 +30,12 @@ class Platform:
     queue: Queue
     blobs: BlobStore
     health: Health
-    limits: Limits
+    limits: Limits = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     notes: list[tuple[str, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.limits = Limits(self.database)
 
     def ready(self, role: str, ready: bool = True) -> None:
         """A role takes work, or does so no more (/readyz)."""
@@ -76,11 +79,11 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
     database = open_database(settings.database_url, pool=settings.database_pool)
     blobs = open_blobstore(settings.blob_url)
     queue = open_queue(settings.queue_url)
-    limits = Limits(database)
+    platform = Platform(settings, database, queue, blobs, Health())
     try:
-        yield Platform(settings, database, queue, blobs, Health(), limits)
+        yield platform
     finally:
-        await limits.close()
+        await platform.limits.close()
         await queue.close()
         await blobs.close()
         await database.close()

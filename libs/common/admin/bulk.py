@@ -14,7 +14,7 @@ import orjson
 from sqlalchemy import select
 
 from libs.common.accounts.account import split_address
-from libs.common.accounts.credential import hash_password
+from libs.common.accounts.credential import hash_password, is_known_hash
 from libs.common.accounts.registry import RegistryError, add_accounts, check_address
 from libs.common.admin import audit, reach
 from libs.common.admin.aliases import check_targets
@@ -118,8 +118,9 @@ def check_account(who: Principal, row: Row) -> Row:
     password, hashed = _text(row, "password", 1000), _text(row, "password_hash", 500)
     if bool(password) == bool(hashed):
         raise RegistryError("password", "give either password or password_hash")
-    if hashed and not hashed.startswith("$argon2id$"):
-        raise RegistryError("password_hash", "must be argon2id in its PHC form: $argon2id$...")
+    if hashed and not is_known_hash(hashed):
+        rule = "must be argon2id, crypt, bcrypt, SSHA or PBKDF2, bare or as {SCHEME}HASH"
+        raise RegistryError("password_hash", rule)
     if password and len(password) < 8:
         raise RegistryError("password", "needs at least 8 characters")
     role = _text(row, "role", 20) or Role.ACCOUNT
