@@ -31,6 +31,7 @@ class Platform:
     blobs: BlobStore
     health: Health
     limits: Limits = field(init=False)
+    _authenticator: Authenticator | None = field(init=False, default=None)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
@@ -43,8 +44,11 @@ class Platform:
 
     def authenticator(self) -> Authenticator:
         """Who checks logins; from now on failures are counted together with other replicas."""
-        self.limits.start()
-        return Authenticator(self.database, self.limits, AuthenticationSettings.load())
+        if self._authenticator is None:
+            self.limits.start()
+            settings = AuthenticationSettings.load()
+            self._authenticator = Authenticator(self.database, self.limits, settings)
+        return self._authenticator
 
     def worker(
         self,

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, HTMLResponse, Response
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from libs.common.accounts import Directory
+from libs.common.accounts.authenticator import Attempt, TooManyFailures, WrongCredentials
 from libs.common.accounts.credential import PasswordVerifier, hash_password
 from libs.common.accounts.registry import NotFound, RegistryError
 from libs.common.admin import accounts, audit, domains, parked, quarantine, queues, trace
@@ -144,7 +144,7 @@ async def login_page() -> Response:
 
 
 @router.post("/login", dependencies=[SameSite])
-async def login(request: Request, database: DatabaseOf) -> Response:
+async def login(request: Request, platform: PlatformOf) -> Response:
     """Address and password of an account."""
     form = await form_of(request)
     address, client = form.get("address", "").strip().lower(), client_of(request)
@@ -152,11 +152,15 @@ async def login(request: Request, database: DatabaseOf) -> Response:
     if failures.too_many(client, address):
         text = "Too many wrong passwords; wait five minutes."
         return _page("login", None, status=429, wrong=text)
-    owner = await Directory(database).authenticate(address, form.get("password", ""))
-    if owner is None:
+    attempt = Attempt("console", client)
+    try:
+        owner = await platform.authenticator().password(address, form.get("password", ""), attempt)
+    except TooManyFailures as error:
+        return _page("login", None, status=429, wrong=f"{str(error).capitalize()}.")
+    except WrongCredentials:
         failures.note(client, address)
         return _page("login", None, status=401, wrong="Wrong address or password.")
-    token = await open_session(database, owner, client)
+    token = await open_session(platform.database, owner, client)
     return with_cookie(to("/"), token, secure=request.url.scheme == "https")
 
 
