@@ -143,6 +143,22 @@ def doctor(domain: str, json: Json = False) -> None:
     raise typer.Exit(examine(domain, json))
 
 
+@app.command()
+def verify(
+    operation: Annotated[str, typer.Argument(help="spf, dkim, arc or dmarc.")] = "spf",
+    json_lines: Annotated[
+        bool, typer.Option("--json-lines", help="One JSON object a line, in and out.")
+    ] = True,
+) -> None:
+    """Check SPF, DKIM, ARC or DMARC: one JSON object a line on stdin, one answer a line."""
+    from services.cli.verify import OPERATIONS
+    from services.cli.verify import verify as answer
+
+    if operation not in OPERATIONS:
+        raise typer.BadParameter(f"write one of {', '.join(OPERATIONS)}")
+    answer(operation, sys.stdin)
+
+
 @app.command("import")
 def import_(
     file: Annotated[str, typer.Argument(help="CSV (with a line of names) or JSON lines.")],

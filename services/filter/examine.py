@@ -12,6 +12,7 @@ from libs.common.mailstore.messages import message_row
 from libs.common.queue.worker import Poison
 from libs.common.runtime.failpoint import failpoint
 from libs.protocols.message.summary import summarise
+from services.filter.authentication import Authenticator, stronger
 from services.filter.budget import OctetBudget
 from services.filter.clamd import Clamd, ClamdUnavailable
 from services.filter.verdict import NO_SCANNER, OUR_OWN, Conclusion, of_scan, of_unscanned
@@ -37,12 +38,18 @@ class Examiner:
     """Examines messages with the scanners that there are."""
 
     def __init__(
-        self, blobs: BlobStore, clamd: Clamd | None, unscanned: str, budget: OctetBudget
+        self,
+        blobs: BlobStore,
+        clamd: Clamd | None,
+        unscanned: str,
+        budget: OctetBudget,
+        authenticator: Authenticator | None = None,
     ) -> None:
         self._blobs = blobs
         self._clamd = clamd
         self._unscanned = unscanned
         self._budget = budget
+        self._authenticator = authenticator
 
     async def examine(self, job: FilterJob) -> Examined:
         """Read, scan, summarise.
@@ -64,6 +71,9 @@ class Examiner:
         content = record.content
         await failpoint("filter.before_scan")
         conclusion = await self._conclude(job, content)
+        if self._authenticator is not None and self._authenticator.wanted(job):
+            found = await self._authenticator.check(job.header, content)
+            conclusion = stronger(conclusion, self._authenticator.conclude(found, job.header))
         await failpoint("filter.after_scan")
         if len(content) <= IN_LOOP_OCTETS:
             summary = summarise(content)

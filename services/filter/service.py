@@ -7,12 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from libs.common.dns import open_resolver
 from libs.common.jobs import DeliveryJob, FilterJob, VerdictReply, decode, encode
 from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
 from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
+from services.filter.authentication import Authenticator
 from services.filter.budget import OctetBudget
 from services.filter.clamd import ClamdDropped, ClamdUnavailable, ScanFailed, open_clamd
 from services.filter.examine import Examined, Examiner
@@ -136,7 +138,15 @@ async def run(platform: Platform) -> None:
         max_octets=settings.clamd_max_octets,
     ) as clamd:
         budget = OctetBudget(settings.memory_octets)
-        role = Filter(platform, Examiner(platform.blobs, clamd, settings.unscanned, budget))
+        resolver = open_resolver(platform.settings.dns_servers)
+        sealers = frozenset(
+            one.strip().lower() for one in settings.trusted_sealers.split(",") if one
+        )
+        authenticator = Authenticator(
+            resolver, settings.dmarc, sealers, settings.authentication_seconds
+        )
+        examiner = Examiner(platform.blobs, clamd, settings.unscanned, budget, authenticator)
+        role = Filter(platform, examiner)
         worker = platform.worker(
             QUEUE,
             role.handle,
@@ -149,3 +159,4 @@ async def run(platform: Platform) -> None:
             await worker.run(platform.stopping)
         finally:
             await role.watermark.close()
+            await resolver.close()

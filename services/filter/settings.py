@@ -31,6 +31,18 @@ class FilterSettings(HolubSettings):
     one does (a message that is here was accepted, so it is never refused), and quarantine what no
     daemon can ever take; `accept-and-mark` delivers it with `X-Holub-Unscanned: yes`."""
 
+    dmarc: Literal["off", "report", "junk", "reject"] = "junk"
+    """What follows when mail from outside is not authenticated.  `junk`: what the author's domain
+    disowns goes to Junk; `reject`: it is refused where the domain asks for that; `report`: the
+    results only stand in Authentication-Results; `off`: nothing is checked."""
+
+    trusted_sealers: str = ""
+    """Comma-separated domains whose ARC seals are believed (RFC 8617): forwarders and mailing lists
+    that say how a message was authenticated before they changed it."""
+
+    authentication_seconds: float = Field(default=10, gt=0, le=60)
+    """How long the checks of one message may wait for DNS; then their result is `temperror`."""
+
     batch: int = Field(default=32, ge=1, le=1000)
     """Jobs that are committed in one transaction at most."""
 

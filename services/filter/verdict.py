@@ -11,6 +11,7 @@ from services.filter.clamd import Scan
 MARK = "X-Holub-Unscanned: yes\r\n"
 """The field of a message that is delivered without having been looked at."""
 _UNFIT = re.compile(r"[^!-~]+")
+_UNPRINTED = re.compile(r"[^ -~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +44,8 @@ def of_unscanned(reason: str, unscanned: str) -> Conclusion:
     if unscanned == "accept-and-mark":
         return Conclusion(Verdict.ACCEPT, f"not scanned: {reason}", MARK)
     return Conclusion(Verdict.QUARANTINE, f"not scanned: {reason}")
+
+
+def plain(text: str) -> str:
+    """A reason with a stranger's words in it, fit for a reply and a log line."""
+    return _UNPRINTED.sub("?", text)[:300]

@@ -21,9 +21,14 @@ NEGATIVE_TTL = 60.0
 """How long it is kept that there is nothing (RFC 2308 §5 allows up to three hours)."""
 MOST = 20_000
 """Answers kept."""
+SILENT = 5
+"""After so many questions in a row that no server answered, all of them fail at once ..."""
+REST_SECONDS = 5.0
+"""... for this time: mail that could wait for DNS must not pile up behind it."""
 
 _NO_NAME = {pycares.errno.ARES_ENOTFOUND, pycares.errno.ARES_EBADNAME}
 _NO_RECORDS = {pycares.errno.ARES_ENODATA}
+_SILENCE = {pycares.errno.ARES_ETIMEOUT, pycares.errno.ARES_ECONNREFUSED}
 _TYPES = {
     "TXT": pycares.QUERY_TYPE_TXT,
     "MX": pycares.QUERY_TYPE_MX,
@@ -43,6 +48,8 @@ class AiodnsResolver:
         self._channel: aiodns.DNSResolver | None = None
         self._kept: OrderedDict[tuple[str, str], tuple[float, Answer[Any]]] = OrderedDict()
         self._asking: dict[tuple[str, str], asyncio.Task[Answer[Any]]] = {}
+        self._silent = 0
+        self._rest_until = 0.0
 
     async def txt(self, name: str) -> Answer[bytes]:
         """TXT records, the strings of each joined."""
@@ -88,6 +95,8 @@ class AiodnsResolver:
             return answer
         task = self._asking.get(key)
         if task is None:
+            if self._rest_until > time.monotonic():
+                raise DnsUnavailable(f"{kind} {known}: no server answered a moment ago")
             task = self._asking[key] = asyncio.create_task(self._question(known, kind, value))
             task.add_done_callback(lambda done: self._answered(key, done))
         # Shielded: one who asks and is cancelled must not take the answer from the others.
@@ -111,7 +120,9 @@ class AiodnsResolver:
         try:
             result = await self._channel.query_dns(name, kind)
         except aiodns.error.DNSError as error:
+            self._note(error)
             return _without(error, name, kind)
+        self._silent = 0
         # A chain of CNAME records stands before what was asked for.
         found = [record for record in result.answer if record.type == _TYPES[kind]]
         if not found:
@@ -120,6 +131,14 @@ class AiodnsResolver:
         return Answer(
             tuple(value(record.data) for record in found), True, max(MIN_TTL, min(ttl, MAX_TTL))
         )
+
+    def _note(self, error: aiodns.error.DNSError) -> None:
+        """Count questions that nobody answered; a SERVFAIL comes from a server that is well."""
+        self._silent = self._silent + 1 if error.args and error.args[0] in _SILENCE else 0
+        if self._silent >= SILENT:
+            self._rest_until = time.monotonic() + REST_SECONDS
+            # One question after the rest decides whether there is another one.
+            self._silent = SILENT - 1
 
 
 def _without(error: aiodns.error.DNSError, name: str, kind: str) -> Answer[Any]:

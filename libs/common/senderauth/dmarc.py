@@ -77,12 +77,11 @@ async def check_dmarc(
     if domain is None:
         return DmarcResult("permerror", author_domain, reason="there is no author's domain")
     try:
-        walk = await _walk(resolver, domain)
-        found = await _policy(resolver, walk, domain)
+        found = await _policy(resolver, domain)
         if found is None:
             return DmarcResult("none", domain, reason="the domain has no policy")
         where, record, policy = found
-        aligned = await _aligned(resolver, walk, domain, record, spf, dkim)
+        aligned = await _aligned(resolver, domain, record, spf, dkim)
     except DnsUnavailable as error:
         return DmarcResult("temperror", domain, reason=str(error))
     if aligned:
@@ -128,15 +127,13 @@ async def _record(resolver: Resolver, name: str) -> DmarcRecord | None:
     return parse_dmarc(records[0]) if len(records) == 1 else None
 
 
-async def _policy(
-    resolver: Resolver, walk: _Walk, domain: str
-) -> tuple[str, DmarcRecord, Policy] | None:
+async def _policy(resolver: Resolver, domain: str) -> tuple[str, DmarcRecord, Policy] | None:
     """(where, record, policy): the author's, the organization's, or the suffix's (§4.10.1)."""
-    organization = walk.organization
-    own = walk.record(domain)
+    own = await _record(resolver, domain)
     if own is not None:
         return (domain, own, own.policy) if own.usable else None
-    where, record = organization, walk.record(organization)
+    walk = await _walk(resolver, domain)
+    where, record = walk.organization, walk.record(walk.organization)
     if record is None:
         suffixes = [item for item in walk.found if item[1].psd == "y"]
         if not suffixes:
@@ -160,33 +157,34 @@ async def _exists(resolver: Resolver, domain: str) -> bool:
 
 async def _aligned(
     resolver: Resolver,
-    walk: _Walk,
     domain: str,
     record: DmarcRecord,
     spf: SpfResult | None,
     dkim: Sequence[DkimResult],
 ) -> tuple[str, ...]:
-    aligned = []
-    if spf is not None and spf.word == "pass":
-        name = canonical_name(spf.domain) or ""
-        if await _matches(resolver, walk, domain, name, record.strict_spf):
-            aligned.append("spf")
+    """Identifier alignment (§4.4); equal names need no walk, and are the usual case."""
+    sender = canonical_name(spf.domain) if spf is not None and spf.word == "pass" else None
     signers = {one.domain for one in dkim if one.word == "pass"}
-    # An equal name needs no walk, so it is tried first.
-    for name in sorted(signers, key=lambda one: one != domain):
-        if await _matches(resolver, walk, domain, name, record.strict_dkim):
-            aligned.append("dkim")
-            break
+    aligned = []
+    if sender and (
+        sender == domain or (not record.strict_spf and await _related(resolver, domain, sender))
+    ):
+        aligned.append("spf")
+    if domain in signers:
+        aligned.append("dkim")
+    elif not record.strict_dkim:
+        for name in sorted(signers):
+            if await _related(resolver, domain, name):
+                aligned.append("dkim")
+                break
     return tuple(aligned)
 
 
-async def _matches(resolver: Resolver, walk: _Walk, domain: str, name: str, strict: bool) -> bool:
-    """Identifier alignment (§4.4)."""
-    if name == domain:
-        return True
-    if strict or not name:
+async def _related(resolver: Resolver, domain: str, name: str) -> bool:
+    """Whether two names are of one organization."""
+    if domain.rpartition(".")[2] != name.rpartition(".")[2]:
         return False
-    organization = walk.organization
+    organization = (await _walk(resolver, domain)).organization
     if name != organization and not name.endswith(f".{organization}"):
         return False
     return (await _walk(resolver, name)).organization == organization

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from libs.common.dns import DnsUnavailable, Resolver, open_resolver
+from libs.common.dns.aiodns import SILENT
 
 TXT, MX, A, CNAME = 16, 15, 1, 5
 
@@ -126,3 +127,17 @@ async def test_an_impossible_name_is_answered_without_a_question(
 ) -> None:
     assert not (await server[1].a("x" * 64 + ".test")).exists
     assert not server[0].asked
+
+
+async def test_servers_that_never_answer_are_left_alone_for_a_while() -> None:
+    """Else every message would wait out the time of each question."""
+    resolver = open_resolver("127.0.0.1:1")
+    try:
+        for n in range(SILENT):
+            with pytest.raises(DnsUnavailable):
+                await resolver.txt(f"n{n}.test")
+
+        with pytest.raises(DnsUnavailable, match="no server answered a moment ago"):
+            await resolver.txt("another.test")
+    finally:
+        await resolver.close()

@@ -181,3 +181,10 @@ def test_reports_and_version() -> None:
     assert record.reports == ("mailto:a@example.com", "https://x.example/r!5m")
     assert is_dmarc(b"v=DMARC1")
     assert not is_dmarc(b"v=DMARC10")
+
+
+def test_equal_names_need_no_walk() -> None:
+    """A suffix whose servers are away says nothing against a domain that speaks for itself."""
+    records = {"example.com": "v=DMARC1; p=reject"}
+
+    assert check(records, spf=PASS, failing=("_dmarc.com",)).word == "pass"
