@@ -26,7 +26,7 @@ class AuthenticationSettings(HolubSettings):
     """The time in which failures are counted."""
 
     block_seconds: float = Field(default=900, gt=0)
-    """How long a block lasts; `holub block list` shows blocks, and removes them before."""
+    """How long a block lasts."""
 
     failure_seconds: float = Field(default=1.0, ge=0, le=10)
     """A failed login is answered after this time at the soonest, whatever the reason was."""
