@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Literal
 
 from libs.common.dns import Resolver
@@ -68,12 +69,19 @@ class Authenticator:
     """Checks senders with one resolver and its cache."""
 
     def __init__(
-        self, resolver: Resolver, dmarc: Dmarc, trusted_sealers: frozenset[str], seconds: float
+        self,
+        resolver: Resolver,
+        dmarc: Dmarc,
+        trusted_sealers: frozenset[str],
+        seconds: float,
+        *,
+        local: bool = True,
     ) -> None:
         self._resolver = resolver
         self._dmarc: Dmarc = dmarc
         self._trusted = trusted_sealers
         self._seconds = seconds
+        self._local = local
 
     def wanted(self, job: FilterJob) -> bool:
         """Whether this message has a sender to check."""
@@ -83,7 +91,7 @@ class Authenticator:
             and header.origin is Origin.SMTP
             and header.listener == LISTENER
             and not header.client.account
-            and bool(header.client.ip)
+            and (self._local or _is_public(header.client.ip))
         )
 
     async def check(self, header: RecordHeader, content: bytes) -> Authentication:
@@ -154,6 +162,14 @@ class Authenticator:
             return False
         # The first sealer saw the message as its author sent it.
         return any(one.split()[:1] == ["dmarc=pass"] for one in arc.results[0].split(";")[1:])
+
+
+def _is_public(ip: str) -> bool:
+    """Whether DNS can say anything of this address."""
+    try:
+        return ip_address(ip).is_global
+    except ValueError:
+        return False
 
 
 def _too_late(header: RecordHeader, author: Author) -> Authentication:

@@ -143,7 +143,12 @@ async def run(platform: Platform) -> None:
             one.strip().lower() for one in settings.trusted_sealers.split(",") if one
         )
         authenticator = Authenticator(
-            resolver, settings.dmarc, sealers, settings.authentication_seconds
+            resolver,
+            settings.dmarc,
+            sealers,
+            settings.authentication_seconds,
+            # A host on our own network is asked about only where somebody set up DNS for that.
+            local=bool(platform.settings.dns_servers),
         )
         examiner = Examiner(platform.blobs, clamd, settings.unscanned, budget, authenticator)
         role = Filter(platform, examiner)

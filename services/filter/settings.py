@@ -34,19 +34,20 @@ class FilterSettings(HolubSettings):
     dmarc: Literal["off", "report", "junk", "reject"] = "junk"
     """What follows when mail from outside is not authenticated.  `junk`: what the author's domain
     disowns goes to Junk; `reject`: it is refused where the domain asks for that; `report`: the
-    results only stand in Authentication-Results; `off`: nothing is checked."""
+    results only stand in Authentication-Results; `off`: nothing is checked.  Clients with private
+    addresses are only checked when HOLUB_DNS_SERVERS is set."""
 
     trusted_sealers: str = ""
     """Comma-separated domains whose ARC seals are believed (RFC 8617): forwarders and mailing lists
     that say how a message was authenticated before they changed it."""
 
-    authentication_seconds: float = Field(default=10, gt=0, le=60)
+    authentication_seconds: float = Field(default=5, gt=0, le=60)
     """How long the checks of one message may wait for DNS; then their result is `temperror`."""
 
     batch: int = Field(default=32, ge=1, le=1000)
     """Jobs that are committed in one transaction at most."""
 
-    concurrency: int = Field(default=2, ge=1, le=32)
+    concurrency: int = Field(default=4, ge=1, le=32)
     """Batches under way at the same time in one process."""
 
     interval_seconds: float = Field(default=0.01, ge=0, le=1)

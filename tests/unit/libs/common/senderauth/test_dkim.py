@@ -196,6 +196,8 @@ def test_dns_that_does_not_answer_is_a_temporary_error() -> None:
         (ED.record, "permerror"),
         (RSA.record.replace("v=DKIM1; k=rsa; ", ""), "pass"),
     ],
+    # The keys are new in every process, but ids of tests must not be.
+    ids=[str(number) for number in range(13)],
 )
 def test_key_records_are_read_strictly(record: str, word: str) -> None:
     records = {("rsa._domainkey.example.org", "TXT"): [record.encode()]}
