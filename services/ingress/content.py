@@ -10,7 +10,7 @@ from libs.common.runtime.telemetry import MessageSpan
 from libs.protocols.message.received import count_received
 from libs.protocols.smtp.data import DataDecoder
 from libs.protocols.smtp.line_ends import LineEnds
-from libs.protocols.smtp.reply import BARE_LINE_END, LOCAL_ERROR, NUL, TOO_BIG, Refusal, Reply
+from libs.protocols.smtp.reply import BARE_LINE_END, LOCAL_ERROR, TOO_BIG, Refusal, Reply
 
 if TYPE_CHECKING:
     from services.ingress.session import Session
@@ -67,9 +67,7 @@ class Content:
                 self.refusal = LOCAL_ERROR
 
     def _fault(self) -> Reply | None:
-        if self._ends.bare:
-            return BARE_LINE_END
-        return NUL if self._ends.nul else None
+        return BARE_LINE_END if self._ends.bare else None
 
     async def commit(self, mail: MailTransaction) -> Reply:
         """The reply to the end of the content; a `Refusal` when it is not taken."""

@@ -48,7 +48,6 @@ TOO_BIG = Reply(552, "5.3.4", "message is larger than our limit; see SIZE in the
 BARE_LINE_END = Reply(
     550, "5.6.11", "content has a CR or LF that is not part of CRLF; send CRLF (RFC 5321 §2.3.8)"
 )
-NUL = Reply(550, "5.6.11", "content has a NUL octet, which no message may have (RFC 5322 §2)")
 BAD_SEQUENCE = Reply(503, "5.5.1", "bad sequence of commands")
 IDLE = Reply(421, "4.4.2", "nothing came for too long; closing")
 SHUTTING_DOWN = Reply(421, "4.3.2", "shutting down for maintenance; please connect again")

@@ -11,13 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from libs.common.accounts import Directory
+from libs.common.accounts.authenticator import Authenticator
 from libs.common.accounts.registry import create_accounts, create_domain
+from libs.common.accounts.settings import AuthenticationSettings
 from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobStore
 from libs.common.db import open_database
 from libs.common.db.migrate import migrate
 from libs.common.jobs import RecordHeader
 from libs.common.jobs.record import decode_header
+from libs.common.limits import Limits
 from libs.common.queue import open_queue
 from libs.common.trace import TraceWriter
 from services.ingress.commit import Commit
@@ -85,7 +88,8 @@ async def running(
     commit = Commit(blobs, queue, database, verdicts, unpublished, knobs)
     trace = TraceWriter(database)
     ingress = Ingress(blobs)
-    server = ingress.server = Server(knobs, Directory(database), commit, trace, tls)
+    logins = Authenticator(database, Limits(database), AuthenticationSettings())
+    server = ingress.server = Server(knobs, Directory(database), logins, commit, trace, tls)
     await verdicts.start()
     sockets = []
     for listener in LISTENERS:

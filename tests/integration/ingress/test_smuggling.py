@@ -46,7 +46,7 @@ async def test_a_session_cut_at_any_octet_is_the_same_session(tmp_path: Path, fo
 
 @pytest.mark.parametrize("form", [by_data, by_chunk])
 async def test_nothing_within_content_becomes_a_command(tmp_path: Path, form: object) -> None:
-    """CVE-2023-51764 and its kin; what has a bare line end or NUL is refused as a whole."""
+    """CVE-2023-51764 and its kin; what has a bare line end is refused as a whole."""
     async with running(tmp_path) as ingress:
         for before, after in PAIRS:
             smuggled = b"hello" + before + b"." + after + SMUGGLED.removesuffix(b"\r\n.\r\n")
@@ -60,4 +60,4 @@ async def test_nothing_within_content_becomes_a_command(tmp_path: Path, form: ob
 
     assert {header.envelope.reverse_path for header, _ in records} == {"a@b.example"}
     for _, content in records:
-        assert not set(content.replace(b"\r\n", b"")) & set(b"\r\n\0")
+        assert not set(content.replace(b"\r\n", b"")) & set(b"\r\n")

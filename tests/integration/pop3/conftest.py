@@ -14,7 +14,7 @@ from tests.servers.holub import Holub
 def holub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holub]:
     """Two gateways over the embedded backends."""
     folder: Path = tmp_path_factory.mktemp("pop3")
-    holub = Holub(folder, {"HOLUB_POP3_LOGIN_DELAY_SECONDS": "0.1"})
+    holub = Holub(folder, {"HOLUB_AUTH_FAILURE_SECONDS": "0.1"})
     holub.prepare(*(f"user{n}" for n in range(30)))
     holub.start("imap", "pop3")
     yield holub

@@ -44,6 +44,9 @@ def tlsa(environment: pytest.MonkeyPatch, host: Host, dns: Dns) -> Iterator[str]
     environment.delenv("HOLUB_RELAY_NEXT_HOP")
     environment.setenv("HOLUB_RELAY_PORT", str(host.port))
     environment.setenv("HOLUB_RELAY_ALLOW_PRIVATE", "true")
+    # The zones are shared with other tests, which may have left something else there.
+    dns.set(FAR, "MX", [f"10 {MX}."])
+    dns.set(MX, "A", ["127.0.0.1"])
     owner = f"_{host.port}._tcp.{MX}"
     yield owner
     dns.set(owner, "TLSA", [])

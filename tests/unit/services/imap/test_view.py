@@ -211,8 +211,8 @@ def test_a_client_knows_what_its_own_change_does(mode: str, flags: int, keywords
 
 
 def test_login_is_offered_only_where_it_is_allowed() -> None:
-    plain = capability_list(Situation(True, False, False, False)).split()
-    secure = capability_list(Situation(True, True, True, False)).split()
+    plain = capability_list(Situation(True, False, (), False)).split()
+    secure = capability_list(Situation(True, True, ("PLAIN",), False)).split()
 
     assert {b"STARTTLS", b"LOGINDISABLED"} <= set(plain)
     assert b"AUTH=PLAIN" not in plain

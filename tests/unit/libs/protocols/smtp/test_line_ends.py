@@ -46,8 +46,3 @@ def test_lines_that_end_in_crlf_are_in_order(content: bytes) -> None:
     ends = look(content)
 
     assert not ends.bare
-    assert not ends.nul
-
-
-def test_a_nul_is_seen() -> None:
-    assert look(b"a\r\n", b"b\0c\r\n").nul
