@@ -45,6 +45,9 @@ class SeaweedFS:
         argv += [
             "-volume.max=5000",
             "-master.volumeSizeLimitMB=128",
+            # Off: their ports are fixed, so two servers on one machine would collide.
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
         ]
         argv += [f"-{name}={port}" for name, port in ports.items()]
         # A bucket is a collection, which otherwise begins with seven volumes.
