@@ -49,6 +49,15 @@ def channel_bindings(connection: ssl.SSLObject | None) -> dict[str, bytes]:
 
 
 def offered(bindings: Mapping[str, bytes]) -> tuple[str, ...]:
+    """The mechanisms that are announced.
+
+    SCRAM is taken from who asks for it, and not announced: its keys are made at the first login
+    with the password itself, so a client that prefers it could not enter a new account.
+    """
+    return tuple(name for name in taken(bindings) if not name.startswith("SCRAM-"))
+
+
+def taken(bindings: Mapping[str, bytes]) -> tuple[str, ...]:
     """The mechanisms for a connection with these channel bindings, the best first."""
     return (*PLUS_MECHANISMS, *MECHANISMS) if bindings else MECHANISMS
 
@@ -66,7 +75,7 @@ async def authenticate(
     Raises `NoSuchMechanism`, `ExchangeError`, and what `Authenticator` raises.
     """
     mechanism = None
-    if name in offered(bindings):
+    if name in taken(bindings):
         mechanism = make_mechanism(name, secrets.token_urlsafe(18), bindings)
     if mechanism is None:
         raise NoSuchMechanism(f"mechanisms are {' '.join(offered(bindings))}")

@@ -47,4 +47,3 @@ async def test_gsasl_binds_scram_to_the_channel(gateway: Running, mechanism: str
     code, said = await gsasl(gateway, mechanism, PASSWORD, f"--priority={TLS_1_2}")
 
     assert code == 0, said
-    assert f"AUTH={mechanism}" in said
