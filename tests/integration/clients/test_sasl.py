@@ -70,7 +70,7 @@ def test_curl_and_swaks_authenticate(holub: Holub, mechanism: str, tmp_path: Pat
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("mechanism", ["on", "scram-sha-256", "scram-sha-1", "plain", "login"])
+@pytest.mark.parametrize("mechanism", ["on", "plain", "login"])
 def test_msmtp_authenticates_and_sends(holub: Holub, mechanism: str, tmp_path: Path) -> None:
     words = [
         "msmtp", "--host=localhost", f"--port={holub.ports['submission']}", "--tls=on",
