@@ -37,7 +37,13 @@ def by_mx(environment: pytest.MonkeyPatch, host: Host, dns: Dns) -> Iterator[pyt
     environment.delenv("HOLUB_RELAY_NEXT_HOP")
     environment.setenv("HOLUB_RELAY_PORT", str(host.port))
     environment.setenv("HOLUB_RELAY_ALLOW_PRIVATE", "true")
+    # The zones are shared with other tests, which may have left something else there.
+    _as_usual(dns)
     yield environment
+    _as_usual(dns)
+
+
+def _as_usual(dns: Dns) -> None:
     dns.set(FAR, "MX", [f"10 mx.{FAR}."])
     dns.set(f"mx.{FAR}", "A", ["127.0.0.1"])
 
