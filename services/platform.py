@@ -13,6 +13,7 @@ from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobError, BlobStore
 from libs.common.db import Database, DatabaseUnavailable, open_database
 from libs.common.limits import Limits
+from libs.common.mailstore import MailStore
 from libs.common.queue import open_queue
 from libs.common.queue.protocol import Queue, QueueError
 from libs.common.queue.worker import Handle, Worker
@@ -49,6 +50,15 @@ class Platform:
             settings = AuthenticationSettings.load()
             self._authenticator = Authenticator(self.database, self.limits, settings)
         return self._authenticator
+
+    def mailstore(self) -> MailStore:
+        """The mailboxes; what is expunged can be had back for the days that are set."""
+        return MailStore(
+            self.database,
+            self.blobs,
+            self.queue,
+            recoverable_seconds=self.settings.recoverable_days * 86400,
+        )
 
     def worker(
         self,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from prometheus_client import Gauge
 
-from libs.common.mailstore import MailStore
 from libs.common.runtime.log import get_logger
 from libs.common.runtime.tls import server_context
 from libs.protocols.pop3.reply import err
-from services.__main__ import port_in_use
+from services.listening import listen
 from services.platform import Platform
 from services.pop3.connection import GONE, Connection
 from services.pop3.gateway import Gateway
@@ -24,45 +24,15 @@ SESSIONS = Gauge("holub_pop3_sessions", "Open sessions.")
 async def run(platform: Platform) -> None:
     """Listen until the platform stops."""
     settings: Pop3Settings = Pop3Settings.load()
-    store = MailStore(
-        platform.database,
-        platform.blobs,
-        platform.queue,
-        recoverable_seconds=platform.settings.recoverable_days * 86400,
-    )
     tls = server_context(platform.settings)
-    gateway = Gateway(settings, store, platform.authenticator(), tls)
+    gateway = Gateway(settings, platform.mailstore(), platform.authenticator(), tls)
     SESSIONS.set_function(lambda: len(gateway.connections))
-    servers = [await _listen(gateway, settings.port, "HOLUB_POP3_PORT", platform, tls=False)]
-    if tls is not None:
-        name = "HOLUB_POP3_TLS_PORT"
-        servers.append(await _listen(gateway, settings.tls_port, name, platform, tls=True))
+    servers = await listen(platform, ROLE, partial(_serve, gateway), settings, tls)
     platform.ready(ROLE)
     await platform.stopping.wait()
     for server in servers:
-        if server is not None:
-            server.close()
+        server.close()
     await gateway.drain()
-
-
-async def _listen(
-    gateway: Gateway, port: int, setting: str, platform: Platform, *, tls: bool
-) -> asyncio.Server | None:
-    if not port:
-        return None
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _serve(gateway, reader, writer, tls=tls)
-
-    host = gateway.settings.host
-    try:
-        server = await asyncio.start_server(
-            connected, host, port, ssl=gateway.tls if tls else None, backlog=1024
-        )
-    except OSError as error:
-        raise port_in_use(setting, port, error) from error
-    platform.note("pop3s" if tls else ROLE, f"{host}:{port}")
-    return server
 
 
 async def _serve(

@@ -18,37 +18,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.bench.dovecot import dovecot_config
 from tests.servers.holub import DOMAIN, PASSWORD, Holub
 from tests.servers.postgres import Postgres
 from tests.servers.process import ServerProcess, accepts, find_program, free_ports
 
-_DOVECOT = """\
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/dovecot.log
-protocols = imap
-listen = 127.0.0.1
-ssl = no
-disable_plaintext_auth = no
-mail_location = maildir:{folder}/mail/%n
-first_valid_uid = 1
-passdb {{
-  driver = static
-  args = password={password}
-}}
-userdb {{
-  driver = static
-  args = uid=mail gid=mail home={folder}/mail/%n allow_all_users=yes
-}}
-service imap-login {{
-  inet_listener imap {{
-    port = {port}
-  }}
-  inet_listener imaps {{
-    port = 0
-  }}
-}}
-"""
 _WORDS = [
     "pigeon",
     "basket",
@@ -135,7 +109,7 @@ class DovecotSide:
         for name in ("mail", "run", "state"):
             (folder / name).mkdir(parents=True)
         shutil.chown(folder / "mail", "mail", "mail")
-        text = _DOVECOT.format(folder=folder, port=self.port, password=self.password)
+        text = dovecot_config(folder, self.port, self.password)
         (folder / "dovecot.conf").write_text(text)
 
     def start(self) -> None:

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tests.bench.dovecot import dovecot_config
 from tests.bench.subject import DOMAIN, PASSWORD
 from tests.servers.process import (
     ServerProcess,
@@ -67,37 +68,12 @@ lmtp      unix  -  -  n  -   -  lmtp
 anvil     unix  -  -  n  -   1  anvil
 scache    unix  -  -  n  -   1  scache
 """
-_DOVECOT = """\
-base_dir = {folder}/run
-state_dir = {folder}/state
-log_path = {folder}/dovecot.log
-protocols = imap lmtp
-listen = 127.0.0.1
-ssl = no
-disable_plaintext_auth = no
-mail_location = maildir:{folder}/mail/%n
-first_valid_uid = 1
-passdb {{
-  driver = static
-  args = password={password}
-}}
-userdb {{
-  driver = static
-  args = uid=mail gid=mail home={folder}/mail/%n allow_all_users=yes
-}}
-service imap-login {{
-  inet_listener imap {{
-    port = {port}
-  }}
-  inet_listener imaps {{
-    port = 0
-  }}
-}}
-service lmtp {{
-  unix_listener lmtp {{
+_LMTP = """\
+service lmtp {
+  unix_listener lmtp {
     mode = 0666
-  }}
-}}
+  }
+}
 """
 
 
@@ -141,9 +117,8 @@ class PostfixDovecot:
         (folder / "accounts").write_text("".join(names))
         postmap = [find_program("postmap"), "-c", str(self._config), f"hash:{folder}/accounts"]
         subprocess.run(postmap, check=True)
-        (folder / "dovecot.conf").write_text(
-            _DOVECOT.format(folder=folder, port=self.imap_port, password=PASSWORD)
-        )
+        shared = dovecot_config(folder, self.imap_port, PASSWORD, "imap lmtp")
+        (folder / "dovecot.conf").write_text(shared + _LMTP)
 
     def stop(self) -> None:
         """`postfix stop`, then Dovecot by its pid."""

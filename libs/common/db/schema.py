@@ -62,8 +62,6 @@ tenant = Table(
     metadata,
     _id(),
     Column("name", Text, nullable=False, unique=True),
-    # Recipients that the accounts of a tenant may send to in an hour; 0: as the settings say.
-    Column("recipients_per_hour", BigInteger, nullable=False, server_default="0"),
     Column("created_at", Double, nullable=False),
 )
 
@@ -110,15 +108,6 @@ alias = Table(
     Column("target", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     UniqueConstraint("address", "target"),
-)
-
-send_as = Table(
-    "send_as",
-    metadata,
-    # Addresses that an account may use besides its own; `@example.org` is a whole domain.
-    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
-    Column("address", Text, primary_key=True),
-    Column("created_at", Double, nullable=False),
 )
 
 app_password = Table(
@@ -359,16 +348,6 @@ annotation = Table(
     Column("entry", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
 )
-
-mailbox_right = Table(
-    "mailbox_right",
-    metadata,
-    # ACL (RFC 4314): what an address, or `anyone`, may do in a mailbox that it does not own.
-    Column("mailbox_id", Id, ForeignKey("mailbox.id", ondelete="CASCADE"), primary_key=True),
-    Column("identifier", Text, primary_key=True),
-    Column("rights", Text, nullable=False),
-)
-Index("ix_mailbox_right_identifier", mailbox_right.c.identifier)
 
 delivery_log = Table(
     "delivery_log",

@@ -45,19 +45,9 @@ def upgrade() -> None:
                             name=op.f('fk_annotation_account_id'), ondelete='CASCADE'),
     sa.PrimaryKeyConstraint('account_id', 'mailbox_id', 'entry', name=op.f('pk_annotation'))
     )
-    op.create_table('mailbox_right',
-    sa.Column('mailbox_id', Id, nullable=False),
-    sa.Column('identifier', sa.Text(), nullable=False),
-    sa.Column('rights', sa.Text(), nullable=False),
-    sa.ForeignKeyConstraint(['mailbox_id'], ['mailbox.id'],
-                            name=op.f('fk_mailbox_right_mailbox_id'), ondelete='CASCADE'),
-    sa.PrimaryKeyConstraint('mailbox_id', 'identifier', name=op.f('pk_mailbox_right'))
-    )
-    op.create_index('ix_mailbox_right_identifier', 'mailbox_right', ['identifier'])
 
 
 def downgrade() -> None:
-    op.drop_table('mailbox_right')
     op.drop_table('annotation')
     op.drop_table('recoverable')
     with op.batch_alter_table('message') as batch_op:

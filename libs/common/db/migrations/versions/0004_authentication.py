@@ -17,16 +17,6 @@ def _account(table: str) -> sa.ForeignKeyConstraint:
 
 
 def upgrade() -> None:
-    with op.batch_alter_table('tenant') as batch_op:
-        batch_op.add_column(sa.Column('recipients_per_hour', sa.BigInteger(), server_default='0',
-                                      nullable=False))
-    op.create_table('send_as',
-    sa.Column('account_id', Id, nullable=False),
-    sa.Column('address', sa.Text(), nullable=False),
-    sa.Column('created_at', sa.Double(), nullable=False),
-    _account('send_as'),
-    sa.PrimaryKeyConstraint('account_id', 'address', name=op.f('pk_send_as'))
-    )
     op.create_table('app_password',
     sa.Column('id', Id, autoincrement=True, nullable=False),
     sa.Column('account_id', Id, nullable=False),
@@ -76,7 +66,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ('block', 'rate', 'secret', 'scram_key', 'app_password', 'send_as'):
+    for table in ('block', 'rate', 'secret', 'scram_key', 'app_password'):
         op.drop_table(table)
-    with op.batch_alter_table('tenant') as batch_op:
-        batch_op.drop_column('recipients_per_hour')
