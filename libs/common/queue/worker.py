@@ -23,6 +23,8 @@ _SECONDS = Histogram("holub_queue_batch_seconds", "Time to handle a batch.", ["q
 
 DELAYS = (1.0, 5.0, 30.0, 60.0, 120.0, 300.0)
 """Seconds before a job that failed alone comes again; the last one for all later attempts."""
+SLOW_SECONDS = 0.1
+"""A batch that takes longer waits for something (DNS, a scanner): another one begins beside it."""
 FIRST_PAUSE = 0.1
 MAX_PAUSE = 5.0
 """Seconds between tries of a batch that waits for a backend, from the first to the longest."""
@@ -66,6 +68,7 @@ class Worker:
         self._slots = asyncio.Semaphore(concurrency)
         self._interval = interval
         self._begun = -interval
+        self._under_way: set[asyncio.Task[None]] = set()
         self._max_attempts = max_attempts
         self._transient: tuple[type[BaseException], ...] = (*transient, QueueError)
         self._stopping = asyncio.Event()
@@ -81,7 +84,9 @@ class Worker:
         try:
             async with asyncio.TaskGroup() as batches:
                 while (leases := await self._next(consumer, stop)) is not None:
-                    batches.create_task(self._work(leases))
+                    task = batches.create_task(self._work(leases))
+                    self._under_way.add(task)
+                    task.add_done_callback(self._under_way.discard)
         finally:
             stop.cancel()
             await consumer.close()
@@ -112,6 +117,11 @@ class Worker:
         left = self._begun + self._interval - time.monotonic()
         if left > 0:
             await asyncio.wait({stop}, timeout=left)
+        left = self._begun + SLOW_SECONDS - time.monotonic()
+        if self._interval and self._under_way and left > 0:
+            # Beside a quick batch a second one would only take its company away.
+            waited = {stop, *self._under_way}
+            await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)
 
     async def _work(self, leases: Sequence[Lease]) -> None:
         start = time.perf_counter()

@@ -250,3 +250,42 @@ async def test_a_worker_that_gathers_stops_at_once(queue: Queue) -> None:
     await asyncio.sleep(0.1)
     await role.stop()
     assert (await queue.depth("filter")).jobs == 1
+
+
+async def test_quick_batches_that_gather_do_not_run_beside_each_other(queue: Queue) -> None:
+    running = most = 0
+
+    async def handle(leases: Sequence[Lease]) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+
+    role = Role(queue, handle, most=50, concurrency=4, interval=0.001)
+    for number in range(40):
+        await queue.put("filter", [b"%d" % number])
+        await asyncio.sleep(0.002)
+    await role.until_empty()
+    await role.stop()
+    assert most == 1
+
+
+async def test_a_slow_batch_that_gathered_has_others_beside_it(queue: Queue) -> None:
+    slow, done = asyncio.Event(), asyncio.Event()
+
+    async def handle(leases: Sequence[Lease]) -> None:
+        if leases[0].body == b"slow":
+            await slow.wait()
+        else:
+            done.set()
+
+    role = Role(queue, handle, concurrency=2, interval=0.001)
+    await queue.put("filter", [b"slow"])
+    await asyncio.sleep(0.05)
+    await queue.put("filter", [b"quick"])
+    async with asyncio.timeout(20):
+        await done.wait()
+    slow.set()
+    await role.until_empty()
+    await role.stop()
