@@ -114,7 +114,7 @@ class QueueFile:
             isolation_level=None,
             check_same_thread=False,
         )
-        connection.execute("PRAGMA journal_mode=WAL")
+        _use_wal(connection)
         connection.execute("PRAGMA synchronous=FULL")
         connection.executescript(_SCHEMA)
         return connection
@@ -151,6 +151,19 @@ class QueueFile:
         if self._reader is not None:
             self._reader.close()
             self._reader = None
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Two processes that make a new file at once: one hears "locked" without any waiting."""
+    deadline = time.monotonic() + _CLI_PATIENCE_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _discard(connection: sqlite3.Connection | None) -> None:

@@ -141,6 +141,19 @@ class TestSqliteQueue(QueueContract):
         assert sorted(seen) == sorted(jobs)
         assert await emptied(queue)
 
+    async def test_processes_that_make_the_file_at_once_wait_for_each_other(
+        self, tmp_path: Path
+    ) -> None:
+        for attempt in range(10):
+            url = f"sqlite:///{tmp_path}/new{attempt}.db"
+            queues = [open_queue(url) for _ in range(4)]
+
+            await asyncio.gather(*(queue.put("filter", [b"job"]) for queue in queues))
+
+            consumer = await queues[0].consume("filter", 10)
+            assert len(await take(consumer, 4)) == 4
+            await asyncio.gather(*(queue.close() for queue in queues))
+
     async def test_a_closed_queue_refuses_puts(self, queue: Queue) -> None:
         await queue.close()
 
