@@ -48,6 +48,7 @@ CONTENT = (
     b"From: Alice <alice@signed.test>\r\nTo: bob@example.test\r\nSubject: hello\r\n"
     b"Message-ID: <1@signed.test>\r\n\r\nText.\r\n"
 )
+SPF = '"v=spf1 ip4:127.0.0.1 -all"'
 OURS, STRANGER = "127.0.0.1", "192.0.2.66"
 MARK = "spf=pass dkim=pass dmarc=pass"
 
@@ -55,6 +56,8 @@ MARK = "spf=pass dkim=pass dmarc=pass"
 @pytest.fixture
 def zone(dns: Dns) -> Iterator[Dns]:
     """signed.test sends from 127.0.0.1, signs, and asks for rejection."""
+    # Set here, because the zone is the session's and another test may have published its own SPF.
+    dns.set("signed.test", "TXT", [SPF])
     dns.set("sel._domainkey.signed.test", "TXT", [f'"{SIGNER.record}"'])
     dns.set("_dmarc.signed.test", "TXT", ['"v=DMARC1; p=reject"'])
     yield dns
