@@ -65,6 +65,7 @@ def metric_page() -> str:
 
 def settings_page() -> str:
     """docs/settings.md: every environment variable, from the settings classes."""
+    from libs.common.accounts.settings import AuthenticationSettings
     from libs.common.runtime.settings import HolubSettings, PlatformSettings
     from services.__main__ import ROLES
 
@@ -76,6 +77,8 @@ def settings_page() -> str:
             own = isinstance(kind, type) and issubclass(kind, HolubSettings)
             if own and kind is not HolubSettings and (not role or kind is not PlatformSettings):
                 lines += _table(role or "every role", kind)
+        if not role:
+            lines += _table("logins, in every role that takes them", AuthenticationSettings)
     return "\n".join(lines)
 
 

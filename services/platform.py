@@ -43,13 +43,20 @@ class Platform:
         """A role takes work, or does so no more (/readyz)."""
         self.health.ready(role, ready)
 
-    def authenticator(self) -> Authenticator:
+    async def authenticator(self) -> Authenticator:
         """Who checks logins; from now on failures are counted together with other replicas."""
         if self._authenticator is None:
             self.limits.start()
             settings = AuthenticationSettings.load()
             self._authenticator = Authenticator(self.database, self.limits, settings)
+            await self._authenticator.start()
         return self._authenticator
+
+    async def close(self) -> None:
+        """Stop what was started for roles in common."""
+        if self._authenticator is not None:
+            await self._authenticator.close()
+        await self.limits.close()
 
     def mailstore(self) -> MailStore:
         """The mailboxes; what is expunged can be had back for the days that are set."""
@@ -97,7 +104,7 @@ async def open_platform(settings: PlatformSettings) -> AsyncIterator[Platform]:
     try:
         yield platform
     finally:
-        await platform.limits.close()
+        await platform.close()
         await queue.close()
         await blobs.close()
         await database.close()

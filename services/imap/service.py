@@ -18,7 +18,7 @@ async def run(platform: Platform) -> None:
     """Listen until the platform stops, then say BYE."""
     settings: ImapSettings = ImapSettings.load()
     tls = server_context(platform.settings)
-    gateway = Gateway(settings, platform.mailstore(), platform.authenticator(), tls)
+    gateway = Gateway(settings, platform.mailstore(), await platform.authenticator(), tls)
     gateway.start()
     servers = await listen(platform, ROLE, partial(serve, gateway), settings, tls)
     platform.ready(ROLE)

@@ -157,7 +157,7 @@ class Session:
         return Situation(
             self.gateway.tls is not None,
             self.tls,
-            offered(self.bindings) if self.tls or plain else (),
+            offered(self.gateway.authenticator, self.bindings) if self.tls or plain else (),
             self.account is not None,
             self.stream.compressed,
             self.gateway.settings.max_append_octets,

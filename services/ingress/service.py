@@ -34,7 +34,7 @@ async def run(platform: Platform) -> None:
     server = Server(
         settings,
         Directory(platform.database),
-        platform.authenticator(),
+        await platform.authenticator(),
         commit,
         trace,
         server_context(platform.settings),

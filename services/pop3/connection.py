@@ -151,7 +151,8 @@ class Connection:
         words = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
         words += ["UTF8", "LANG", "IMPLEMENTATION Holub"]
         if self._login_allowed:
-            words += ["USER", f"SASL {' '.join(offered(self._bindings))}"]
+            mechanisms = offered(self._gateway.authenticator, self._bindings)
+            words += ["USER", f"SASL {' '.join(mechanisms)}"]
         if self._gateway.tls is not None and not self._tls:
             words.append("STLS")
         return words

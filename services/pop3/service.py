@@ -25,7 +25,7 @@ async def run(platform: Platform) -> None:
     """Listen until the platform stops."""
     settings: Pop3Settings = Pop3Settings.load()
     tls = server_context(platform.settings)
-    gateway = Gateway(settings, platform.mailstore(), platform.authenticator(), tls)
+    gateway = Gateway(settings, platform.mailstore(), await platform.authenticator(), tls)
     SESSIONS.set_function(lambda: len(gateway.connections))
     servers = await listen(platform, ROLE, partial(_serve, gateway), settings, tls)
     platform.ready(ROLE)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from prometheus_client import Counter
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from libs.common.accounts import scram
 from libs.common.accounts.account import Account
@@ -26,7 +26,7 @@ from libs.common.accounts.credential import (
 from libs.common.accounts.directory import ACCOUNT_COLUMNS, DirectoryUnavailable
 from libs.common.accounts.settings import AuthenticationSettings
 from libs.common.db import Database, DatabaseUnavailable
-from libs.common.db.schema import account, app_password, scram_key
+from libs.common.db.schema import account, app_password
 from libs.common.limits import Limit, Limits, network_keys
 from libs.common.runtime.log import get_logger
 from libs.protocols.sasl.scram import ScramKeys
@@ -36,6 +36,8 @@ _LOGINS = Counter("holub_logins_total", "Logins.", ["role", "result"])
 _MOST_REMEMBERED = 50_000
 _USED_SECONDS = 3600.0
 """How old `last_used_at` of an app password may be before it is written again."""
+_LOOK_SECONDS = 10.0
+"""How often we look whether everybody has SCRAM keys: one probe of a small index."""
 
 
 class LoginRefused(Exception):
@@ -78,6 +80,32 @@ class Authenticator:
         self._verifier = PasswordVerifier()
         self._failed: dict[bytes, float] = {}
         self._peers: dict[tuple[str, str], None] = {}
+        self.scram = settings.scram == "always"
+        """Is SCRAM announced?"""
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Look who has SCRAM keys, now and then."""
+        if self._settings.scram == "auto" and self._watch is None:
+            await self._look()
+            self._watch = asyncio.create_task(self._look_again())
+
+    async def close(self) -> None:
+        """Stop looking."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+
+    async def _look(self) -> None:
+        try:
+            self.scram = await scram.everybody_has_keys(self._database)
+        except DatabaseUnavailable as error:
+            log.warning("cannot see who has SCRAM keys", error=str(error))
+
+    async def _look_again(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            await self._look()
 
     async def password(self, login: str, password: str, attempt: Attempt) -> Account:
         """The account with this address and password, or one of its app passwords.
@@ -191,24 +219,18 @@ class Authenticator:
                 await self._note_use(row)
             elif not is_current(row.password_hash):
                 hashed = await self._verifier.run(lambda: hash_password(password))
-                await self._keep(row, password, hashed)
-            elif row.scram_hash != row.password_hash and scram.is_possible(password):
-                await self._keep(row, password, row.password_hash)
+                await self._keep(row, hashed)
         except (DatabaseUnavailable, VerifierBusy) as error:
             log.warning("a login could not be noted", account=row.address, error=str(error))
 
-    async def _keep(self, row: Any, password: str, hashed: str) -> None:
-        keys = await self._verifier.run(lambda: scram.key_rows(row.id, password, hashed))
+    async def _keep(self, row: Any, hashed: str) -> None:
         async with self._database.transaction() as transaction:
             # Only when the password is still this one: somebody may just have changed it.
-            kept = await transaction.execute(
+            await transaction.execute(
                 update(account)
                 .where(account.c.id == row.id, account.c.password_hash == row.password_hash)
                 .values(password_hash=hashed)
             )
-            if kept:
-                await transaction.execute(delete(scram_key).where(scram_key.c.account_id == row.id))
-                await transaction.insert(scram_key, keys, ignore=True)
 
     async def _note_use(self, row: Any) -> None:
         now = time.time()
@@ -228,7 +250,6 @@ def _query(login: str, secret_hash: str) -> Any:
     by_app = and_(
         app_password.c.account_id == account.c.id, app_password.c.secret_hash == secret_hash, valid
     )
-    keys = and_(scram_key.c.account_id == account.c.id, scram_key.c.hash == "SHA-256")
     return (
         select(
             *ACCOUNT_COLUMNS,
@@ -236,8 +257,7 @@ def _query(login: str, secret_hash: str) -> Any:
             app_password.c.id.label("app_id"),
             app_password.c.scopes,
             app_password.c.last_used_at,
-            scram_key.c.password_hash.label("scram_hash"),
         )
-        .select_from(account.outerjoin(app_password, by_app).outerjoin(scram_key, keys))
+        .select_from(account.outerjoin(app_password, by_app))
         .where(account.c.address == login)
     )

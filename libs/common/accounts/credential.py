@@ -14,7 +14,8 @@ from typing import TypeVar
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from libs.common.accounts import foreign
+from libs.common.accounts import foreign, scram
+from libs.protocols.sasl.scram import ITERATIONS, decode_keys
 
 T = TypeVar("T")
 
@@ -34,17 +35,33 @@ class VerifierBusy(Exception):
 
 
 def hash_password(password: str) -> str:
-    """The argon2id hash to store; takes tens of milliseconds, so call it off the event loop."""
-    return _hasher.hash(password)
+    """What is stored: an argon2id hash, a space, and the SCRAM keys (RFC 5803 §3).
+
+    Takes tens of milliseconds, so call it off the event loop.
+    """
+    return f"{_hasher.hash(password)} {scram.encoded_keys(password)}"
 
 
 def is_current(stored: str) -> bool:
-    """Was this hash made as we make them now?"""
-    return stored.startswith("$argon2id$") and not _hasher.check_needs_rehash(stored)
+    """Was this made as we make it now?"""
+    hashed, _, keys = stored.partition(" ")
+    return (
+        hashed.startswith("$argon2id$")
+        and not _hasher.check_needs_rehash(hashed)
+        and keys.count("SCRAM-") == len(ITERATIONS)
+    )
 
 
 def is_known_hash(stored: str) -> bool:
-    """Is this a hash that passwords can be compared with: argon2, or one of `foreign`?"""
+    """Is this a hash that passwords can be compared with: argon2, or one of `foreign`?
+
+    SCRAM keys may follow it.
+    """
+    stored, _, keys = stored.partition(" ")
+    try:
+        decode_keys(keys)
+    except ValueError:
+        return False
     if stored.startswith("$argon2"):
         try:
             _hasher.check_needs_rehash(stored)
@@ -57,6 +74,7 @@ def is_known_hash(stored: str) -> bool:
 def _verify(stored: str, password: str) -> bool:
     if len(password) > MAX_PASSWORD:
         stored = _NOBODY
+    stored = stored.partition(" ")[0]
     if not stored.startswith("$argon2"):
         return foreign.matches(stored, password)
     try:

@@ -48,13 +48,12 @@ def channel_bindings(connection: ssl.SSLObject | None) -> dict[str, bytes]:
     return {"tls-unique": unique} if unique else {}
 
 
-def offered(bindings: Mapping[str, bytes]) -> tuple[str, ...]:
-    """The mechanisms that are announced.
-
-    SCRAM is taken from who asks for it, and not announced: its keys are made at the first login
-    with the password itself, so a client that prefers it could not enter a new account.
-    """
-    return tuple(name for name in taken(bindings) if not name.startswith("SCRAM-"))
+def offered(authenticator: Authenticator, bindings: Mapping[str, bytes]) -> tuple[str, ...]:
+    """The mechanisms that are announced; SCRAM is taken from who asks for it in any case."""
+    names = taken(bindings)
+    if authenticator.scram:
+        return names
+    return tuple(name for name in names if not name.startswith("SCRAM-"))
 
 
 def taken(bindings: Mapping[str, bytes]) -> tuple[str, ...]:
@@ -78,7 +77,7 @@ async def authenticate(
     if name in taken(bindings):
         mechanism = make_mechanism(name, secrets.token_urlsafe(18), bindings)
     if mechanism is None:
-        raise NoSuchMechanism(f"mechanisms are {' '.join(offered(bindings))}")
+        raise NoSuchMechanism(f"mechanisms are {' '.join(offered(authenticator, bindings))}")
     authenticator.admit("", attempt)
     step = mechanism.begin(initial)
     while isinstance(step, Challenge | FindKeys):

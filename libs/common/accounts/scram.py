@@ -1,77 +1,58 @@
-"""SCRAM keys of accounts: made when a password is heard, found by address."""
+"""SCRAM keys of accounts: kept behind the hash of the password, so that they change together."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import os
-from typing import Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import select
 
 from libs.common.db import Database
-from libs.common.db.schema import account, scram_key, secret
+from libs.common.db.schema import account, secret, without_scram
 from libs.protocols.sasl.prepare import saslprep
-from libs.protocols.sasl.scram import ITERATIONS, ScramKeys
+from libs.protocols.sasl.scram import ITERATIONS, ScramKeys, decode_keys
 
 SALT_OCTETS = 16
 _NOBODY = "scram-nobody"
 
 
-def is_possible(password: str) -> bool:
-    """Can SCRAM have this password (RFC 4013 §2.3)?"""
+def encoded_keys(password: str) -> str:
+    """The keys of a password for each hash, with spaces between; takes milliseconds.
+
+    What SASLprep prohibits is taken as it is, as clients do that let people type it.
+    """
     try:
-        saslprep(password)
+        prepared = saslprep(password).encode()
     except ValueError:
-        return False
-    return True
-
-
-def key_rows(account_id: int, password: str, password_hash: str) -> list[dict[str, Any]]:
-    """Rows for both hashes; none for a password that SCRAM cannot have."""
-    if not is_possible(password):
-        return []
-    prepared = saslprep(password).encode()
-    rows = []
-    for name in ITERATIONS:
-        keys = ScramKeys.derive(name, prepared, os.urandom(SALT_OCTETS))
-        rows.append(
-            {
-                "account_id": account_id,
-                "hash": name,
-                "password_hash": password_hash,
-                "salt": keys.salt,
-                "iterations": keys.iterations,
-                "stored_key": keys.stored_key,
-                "server_key": keys.server_key,
-            }
-        )
-    return rows
+        prepared = password.encode()
+    return " ".join(
+        ScramKeys.derive(name, prepared, os.urandom(SALT_OCTETS)).encode(name)
+        for name in ITERATIONS
+    )
 
 
 async def find_keys(database: Database, login: str, hash_name: str) -> ScramKeys:
     """The keys of an account; of nobody, but always the same for the same login, without any."""
-    query = (
-        select(
-            scram_key.c.salt, scram_key.c.iterations, scram_key.c.stored_key, scram_key.c.server_key
-        )
-        .join(account, and_(account.c.id == scram_key.c.account_id))
-        .where(
-            account.c.address == login,
-            scram_key.c.hash == hash_name,
-            scram_key.c.password_hash == account.c.password_hash,
-        )
-    )
     async with database.reading() as transaction:
-        row = await transaction.one_or_none(query)
+        stored = await transaction.scalar(
+            select(account.c.password_hash).where(account.c.address == login)
+        )
         # Read always, so that it takes the same time.
         known = await transaction.scalar(select(secret.c.value).where(secret.c.name == _NOBODY))
     nobody = bytes(known) if known else await _make_secret(database)
-    if row is not None:
-        return ScramKeys(bytes(row[0]), row[1], bytes(row[2]), bytes(row[3]))
+    found = decode_keys((stored or "").partition(" ")[2]).get(hash_name)
     # RFC 5802 §9: a salt that is made up must look like one that is kept.
     salt = hmac.digest(nobody, f"{hash_name}\0{login}".encode(), hashlib.sha256)[:SALT_OCTETS]
-    return ScramKeys(salt, ITERATIONS[hash_name], os.urandom(32), os.urandom(32))
+    return found or ScramKeys(salt, ITERATIONS[hash_name], os.urandom(32), os.urandom(32))
+
+
+async def everybody_has_keys(database: Database) -> bool:
+    """Could every account that can log in do so by SCRAM?"""
+    async with database.reading() as transaction:
+        keyless = without_scram(account.c.password_hash)
+        query = select(account.c.id).where(keyless, account.c.enabled).limit(1)
+        return await transaction.one_or_none(query) is None
 
 
 async def _make_secret(database: Database) -> bytes:

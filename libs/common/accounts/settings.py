@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from libs.common.runtime.settings import HolubSettings, settings_config
@@ -11,6 +13,11 @@ class AuthenticationSettings(HolubSettings):
     """How often a login may fail, and which proofs are taken."""
 
     model_config = settings_config("AUTH")
+
+    scram: Literal["auto", "always", "never"] = "auto"
+    """Announce SCRAM: `auto` while every account has keys for it.  Those of an imported hash are
+    made at the first login with the password itself, and most clients that see SCRAM try nothing
+    else; so until then nobody is told.  Whoever asks for SCRAM may use it at any time."""
 
     failures_per_ip: int = Field(default=20, ge=0)
     """Failed logins of one address in `window_seconds`, then it is blocked; 0: never."""

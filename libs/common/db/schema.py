@@ -53,6 +53,13 @@ def domain_part(address: Any) -> Any:
     return func.substr(address, up_to + literal_column("1"))
 
 
+def without_scram(password_hash: Any) -> Any:
+    """Is there a password, and no SCRAM keys behind its hash?  In SQL that both dialects know."""
+    key: Any = literal_column("' SCRAM-'")
+    nothing: Any = literal_column("''")
+    return (password_hash != nothing) & (func.replace(password_hash, key, nothing) == password_hash)
+
+
 def _id() -> Column[int]:
     return Column("id", Id, primary_key=True, autoincrement=True)
 
@@ -84,6 +91,7 @@ account = Table(
     Column("domain_id", Id, ForeignKey("domain.id"), nullable=False, index=True),
     Column("address", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False, server_default=""),
+    # The hash, a space, and the SCRAM keys of the same password (libs.common.accounts.credential).
     Column("password_hash", Text, nullable=False, server_default=""),
     Column("enabled", Boolean, nullable=False, server_default="1"),
     # What the account may do in the management API (libs.common.admin.principal).
@@ -96,6 +104,13 @@ account = Table(
     # UIDVALIDITY of the next mailbox: never given twice in one account (RFC 9051 §2.3.1.1).
     Column("next_uidvalidity", BigInteger, nullable=False, server_default="1"),
     Column("created_at", Double, nullable=False),
+)
+
+Index(
+    "ix_account_without_scram",
+    account.c.id,
+    postgresql_where=without_scram(account.c.password_hash),
+    sqlite_where=without_scram(account.c.password_hash),
 )
 
 alias = Table(
@@ -124,20 +139,6 @@ app_password = Table(
     Column("last_used_at", Double, nullable=True),
     Column("expires_at", Double, nullable=True),
     UniqueConstraint("account_id", "name"),
-)
-
-scram_key = Table(
-    "scram_key",
-    metadata,
-    # What SCRAM needs of a password; `password_hash` is the one that they were derived with, so
-    # keys of an older password are worth nothing, whoever changed it.
-    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
-    Column("hash", Text, primary_key=True),
-    Column("password_hash", Text, nullable=False),
-    Column("salt", LargeBinary, nullable=False),
-    Column("iterations", Integer, nullable=False),
-    Column("stored_key", LargeBinary, nullable=False),
-    Column("server_key", LargeBinary, nullable=False),
 )
 
 secret = Table(

@@ -9,6 +9,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +19,12 @@ from libs.protocols.sasl.step import Challenge, ExchangeError, FindKeys, Proved,
 ITERATIONS = {"SHA-1": 4096, "SHA-256": 4096}
 """RFC 7677 §4 asks for 4096 at least; more would be slow for the client's phone."""
 _DIGESTS = {"SHA-1": "sha1", "SHA-256": "sha256"}
+_SIZES = {"SHA-1": 20, "SHA-256": 32}
+_MOST_ITERATIONS = 1_000_000
+_STORED = re.compile(
+    r"SCRAM-(SHA-1|SHA-256)\$(\d{1,7}):([A-Za-z0-9+/=]{4,88})"
+    r"\$([A-Za-z0-9+/=]{28,44}):([A-Za-z0-9+/=]{28,44})"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,30 @@ class ScramKeys:
         client_key = hmac.digest(salted, b"Client Key", digest)
         stored_key = hashlib.new(digest, client_key).digest()
         return cls(salt, iterations, stored_key, hmac.digest(salted, b"Server Key", digest))
+
+    def encode(self, hash_name: str) -> str:
+        """As RFC 5803 §3 writes them: `SCRAM-SHA-256$4096:SALT$STORED:SERVER`."""
+        salt, stored, server = (
+            base64.b64encode(octets).decode()
+            for octets in (self.salt, self.stored_key, self.server_key)
+        )
+        return f"SCRAM-{hash_name}${self.iterations}:{salt}${stored}:{server}"
+
+
+def decode_keys(stored: str) -> dict[str, ScramKeys]:
+    """hash name -> keys, of encoded keys with spaces between; `ValueError` when one is none."""
+    found = {}
+    for word in stored.split():
+        match = _STORED.fullmatch(word)
+        if match is None or not ITERATIONS[match[1]] <= int(match[2]) <= _MOST_ITERATIONS:
+            raise ValueError("not SCRAM keys as in RFC 5803 §3")
+        salt, stored_key, server_key = (
+            base64.b64decode(match[n], validate=True) for n in (3, 4, 5)
+        )
+        if len(stored_key) != len(server_key) or len(stored_key) != _SIZES[match[1]]:
+            raise ValueError("SCRAM keys are as long as their hash (RFC 5802 §3)")
+        found[match[1]] = ScramKeys(salt, int(match[2]), stored_key, server_key)
+    return found
 
 
 class Scram:

@@ -154,7 +154,8 @@ async def login(request: Request, platform: PlatformOf) -> Response:
         return _page("login", None, status=429, wrong=text)
     attempt = Attempt("console", client)
     try:
-        owner = await platform.authenticator().password(address, form.get("password", ""), attempt)
+        authenticator = await platform.authenticator()
+        owner = await authenticator.password(address, form.get("password", ""), attempt)
     except TooManyFailures as error:
         return _page("login", None, status=429, wrong=f"{str(error).capitalize()}.")
     except WrongCredentials:

@@ -58,8 +58,14 @@ def _greet(session: Session, argument: str) -> Reply:
         session.server.tls is not None,
         session.tls,
         session.account is not None,
-        offered(session.bindings) if session.listener.submission and session.tls else (),
+        _mechanisms(session),
         believes(session),
     )
     lines = [session.server.settings.hostname, *ehlo_lines(situation)]
     return Reply(250, "", "\n".join(lines))
+
+
+def _mechanisms(session: Session) -> tuple[str, ...]:
+    if not (session.listener.submission and session.tls):
+        return ()
+    return offered(session.server.authenticator, session.bindings)

@@ -13,8 +13,11 @@ from libs.common.accounts.app_password import (
     remove_app_password,
 )
 from libs.common.accounts.authenticator import TooManyFailures, WrongCredentials
+from libs.common.accounts.exchange import MECHANISMS, offered
 from libs.common.accounts.registry import AlreadyExists, RegistryError
 from libs.common.limits import list_blocks, remove_block
+from libs.protocols.sasl.prepare import saslprep
+from libs.protocols.sasl.scram import ScramKeys
 from tests.integration.accounts.conftest import PASSWORD, Room, from_ip
 
 HERE = from_ip("192.0.2.1")
@@ -82,6 +85,39 @@ async def test_an_imported_hash_is_taken_and_upgraded_at_login(room: Room, store
 
     assert (await room.stored()).startswith("$argon2id$")
     assert await room.make().password(room.alice, PASSWORD, HERE)
+
+
+async def test_scram_is_announced_while_every_account_has_keys(room: Room) -> None:
+    """Most clients that see SCRAM try nothing else, so nobody must be without keys."""
+    bare = registry_hash(PASSWORD).partition(" ")[0]
+    await registry.change_account(room.database, room.alice, password_hash=bare)
+    authenticator = room.make()
+    await authenticator.start()
+    before = offered(authenticator, {})
+    await registry.create_accounts(room.database, [f"old.{room.alice}"], bare, enabled=False)
+
+    await authenticator.password(room.alice, PASSWORD, HERE)
+    await authenticator.close()
+    again = room.make()
+    await again.start()
+    await again.close()
+
+    assert before == ("PLAIN", "LOGIN")
+    assert offered(again, {}) == ("SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN")
+    assert offered(room.make(scram="always"), {}) == MECHANISMS
+
+
+@pytest.mark.parametrize("password", [PASSWORD, "pa\u00adss\u2168", "bell\x07"])
+async def test_a_new_password_has_scram_keys(room: Room, password: str) -> None:
+    await registry.change_account(room.database, room.alice, password_hash=registry_hash(password))
+
+    for name in ("SHA-256", "SHA-1"):
+        keys = await room.make().keys(room.alice, name)
+        try:
+            prepared = saslprep(password).encode()
+        except ValueError:
+            prepared = password.encode()
+        assert ScramKeys.derive(name, prepared, keys.salt) == keys
 
 
 async def test_an_app_password_opens_what_it_is_for_and_nothing_else(room: Room) -> None:

@@ -27,13 +27,6 @@ def gsasl(holub: Holub, mechanism: str, password: str, *more: str) -> tuple[int,
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module", autouse=True)
-def heard_once(holub: Holub) -> None:
-    """SCRAM keys are made when the password is heard for the first time."""
-    with smtplib.SMTP_SSL("localhost", holub.ports["submissions"], context=holub.tls()) as client:
-        client.login(ALICE, PASSWORD)
-
-
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_gsasl_authenticates(holub: Holub, mechanism: str) -> None:
     code, said = gsasl(holub, mechanism, PASSWORD, "--no-cb")
@@ -49,6 +42,7 @@ def test_gsasl_binds_scram_to_the_channel(holub: Holub, mechanism: str) -> None:
     code, said = gsasl(holub, mechanism, PASSWORD, f"--priority={TLS_1_2}")
 
     assert code == 0, said
+    assert mechanism in said.split("AUTH ")[1].split("\n")[0]
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
@@ -70,7 +64,17 @@ def test_curl_and_swaks_authenticate(holub: Holub, mechanism: str, tmp_path: Pat
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("mechanism", ["on", "plain", "login"])
+def test_all_mechanisms_are_announced_under_tls_only(holub: Holub) -> None:
+    with smtplib.SMTP("localhost", holub.ports["submission"]) as client:
+        client.ehlo()
+        assert "auth" not in client.esmtp_features
+        client.starttls(context=holub.tls())
+        client.ehlo()
+
+        assert tuple(client.esmtp_features["auth"].split()) == MECHANISMS
+
+
+@pytest.mark.parametrize("mechanism", ["on", "scram-sha-256", "scram-sha-1", "plain", "login"])
 def test_msmtp_authenticates_and_sends(holub: Holub, mechanism: str, tmp_path: Path) -> None:
     words = [
         "msmtp", "--host=localhost", f"--port={holub.ports['submission']}", "--tls=on",

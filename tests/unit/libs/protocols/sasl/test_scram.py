@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from libs.protocols.sasl import Challenge, ExchangeError, FindKeys, Proved, Wrong
-from libs.protocols.sasl.scram import Scram, ScramKeys
+from libs.protocols.sasl.scram import Scram, ScramKeys, decode_keys
 
 CLIENT_1 = "fyko+d2lbbFgONRv9qkxdawL"
 SERVER_1 = "3rfcNHYJY1ZVvWVs7j"
@@ -124,3 +124,31 @@ def test_a_proof_bound_to_another_channel_is_wrong() -> None:
 
     final = b"c=" + bound + b",r=" + f"{CLIENT_256}{SERVER_256}".encode() + b",p=AAAA"
     assert scram.receive(final) == Wrong("user")
+
+
+def test_keys_are_stored_as_rfc_5803_section_3_says() -> None:
+    keys = ScramKeys.derive("SHA-256", b"pencil", base64.b64decode("W22ZaJ0SNY7soEsUEjb6gQ=="))
+
+    stored = keys.encode("SHA-256")
+
+    assert stored == (
+        "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY="
+        ":wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU="
+    )
+    assert decode_keys(stored) == {"SHA-256": keys}
+    assert decode_keys("") == {}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "SCRAM-MD5$4096:AAAA$AAAA:AAAA",
+        "SCRAM-SHA-1$1:QSXCR+Q6sek8bf92$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=",
+        "SCRAM-SHA-256$4096:AAAA$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=",
+        "SCRAM-SHA-1$4096:AAAAA$6dlGYMOdZcOPutkcNY8U2g7vK9Y=:D+CSWLOshSulAsxiupA+qs2/fTE=",
+        "nonsense",
+    ],
+)
+def test_what_are_no_stored_keys_is_said(stored: str) -> None:
+    with pytest.raises(ValueError, match=r"SCRAM|padding|base64"):
+        decode_keys(stored)
