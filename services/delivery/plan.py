@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from libs.common.db import Transaction
 from libs.common.db.bulk import in_list
-from libs.common.db.schema import deferred, outcome, plan, quarantine
+from libs.common.db.schema import deferred, effect, outbox, outcome, plan, quarantine
 from libs.common.jobs import DeliveryJob, Recipient, StorageJob, encode
 from libs.common.runtime.failpoint import seeded_bug
 from libs.common.trace import TraceRow, write_trace
@@ -41,6 +41,7 @@ async def write_plans(
     fresh = [(job, r) for job, r in routes if job.header.mail_id in new]
     await _defer_forwards(transaction, fresh, now)
     await _settle(transaction, fresh, now)
+    await _give_notice(transaction, fresh, now)
     await write_trace(transaction, [row for job, r in fresh for row in _traces(job, r, now)])
     others = [mail_id for mail_id in made if mail_id not in new]
     return {**made, **(await _known_plans(transaction, others) if others else {})}
@@ -80,6 +81,7 @@ async def _settle(
             rows += [(mail_id, item, "delivered", "not yet") for item in _named(job, r.storage)]
         for recipient, child in r.forwarded:
             rows.append((mail_id, recipient, "forwarded", f"as {child}"))
+        rows += [(mail_id, recipient, state, why) for recipient, state, why in r.ended]
         for recipient in r.gone:
             # Known at RCPT, gone now.  A bounce after the 250 may go to a forged address, so it
             # is held for the administrator instead (I9: no backscatter).
@@ -113,6 +115,32 @@ async def _settle(
     )
 
 
+async def _give_notice(
+    transaction: Transaction, routes: Sequence[tuple[DeliveryJob, Route]], now: float
+) -> None:
+    """What scripts have us write: the effect, and its job in the outbox, with the plan (T6)."""
+    for job, r in routes:
+        for notice in r.notices:
+            if notice.claim is not None and not await notice.claim(transaction):
+                continue
+            row = {
+                "mail_id": job.header.mail_id,
+                "n": notice.n,
+                "kind": notice.kind,
+                "child": notice.child,
+                "at": now,
+            }
+            await transaction.insert(effect, [row], ignore=True)
+            put = {
+                "key": f"sieve:{notice.child}",
+                "queue": "filter",
+                "mail_id": notice.child,
+                "body": notice.job,
+                "created_at": now,
+            }
+            await transaction.insert(outbox, [put], ignore=True)
+
+
 def _named(job: DeliveryJob, target: StorageJob) -> list[Recipient]:
     named = {n for n, _ in target.addresses}
     return [item for item in job.header.envelope.recipients if item.n in named]
@@ -122,6 +150,9 @@ def _traces(job: DeliveryJob, r: Route, now: float) -> list[TraceRow]:
     mail_id = job.header.mail_id
     addresses = {item.n: item.address for item in job.header.envelope.recipients}
     rows = [
+        TraceRow(mail_id, "delivery", "sieve", n, address, why, now) for n, address, why in r.steps
+    ]
+    rows += [
         TraceRow(mail_id, "delivery", "planned", n, addresses[n], f"mailbox {t.mailbox}", now)
         for t in (r.storage.targets if r.storage else ())
         for n in t.recipients
@@ -134,6 +165,10 @@ def _traces(job: DeliveryJob, r: Route, now: float) -> list[TraceRow]:
     rows += [
         TraceRow(mail_id, "delivery", "forwarded", item.n, item.address, f"as {child}", now)
         for item, child in r.forwarded
+    ]
+    rows += [
+        TraceRow(mail_id, "delivery", state, item.n, item.address, why, now)
+        for item, state, why in r.ended
     ]
     return rows + [
         TraceRow(mail_id, "delivery", "quarantined", item.n, item.address, "account gone", now)

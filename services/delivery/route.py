@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -18,9 +19,9 @@ from libs.common.jobs import (
     RelayJob,
     StorageJob,
     Target,
-    Verdict,
 )
 from libs.protocols.message.received import received_field
+from services.delivery.arrival import Arrival, Notice
 
 _CHILDREN = uuid.UUID("6d1b9b0e-6c0f-5f0a-9a53-5a1c3a3c9d11")
 """Namespace of the mail_ids of forwards, so that a repeated job makes the same child."""
@@ -37,6 +38,11 @@ class Route:
     """Recipients that are only forwarded, and the mail_id that goes on for them."""
     gone: list[Recipient] = field(default_factory=list)
     """Recipients that were known at RCPT and are not any more."""
+    ended: list[tuple[Recipient, str, str]] = field(default_factory=list)
+    """Recipients whose script kept the message nowhere: state and why."""
+    steps: list[tuple[int, str, str]] = field(default_factory=list)
+    """What scripts did, for the trace: ordinal, address of the account, and what."""
+    notices: list[Notice] = field(default_factory=list)
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -47,52 +53,75 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     ver: int = 1
 
 
-def route(job: DeliveryJob, found: dict[str, Targets]) -> Route:
+def route(job: DeliveryJob, found: Mapping[str, Targets], here: Mapping[int, Arrival]) -> Route:
     """Split the recipients of a message into mailboxes and next hops."""
     result = Route()
-    local: dict[int, list[int]] = {}
-    delivered_to: dict[int, str] = {}
     domains: dict[str, list[int]] = {}
     outside: dict[str, list[Recipient]] = {}
     for recipient in job.header.envelope.recipients:
         targets = found[recipient.address]
         if targets.unknown:
             result.gone.append(recipient)
-        for account_id, address in targets.accounts:
-            local.setdefault(account_id, []).append(recipient.n)
-            delivered_to[account_id] = address
         for address in targets.remote:
             if address == recipient.address:
                 domains.setdefault(split_address(address)[1], []).append(recipient.n)
             else:
                 outside.setdefault(address, []).append(recipient)
-    result.storage = _storage(job, local, delivered_to)
+    result.storage = _storage(job, here)
     result.relays = [
         RelayJob(job.blob, job.header, job.size, domain, tuple(ns))
         for domain, ns in sorted(domains.items())
     ]
-    _forward(job, outside, {n for ns in local.values() for n in ns}, result)
+    kept = {n for arrival in here.values() if arrival.copies for n in arrival.ns}
+    by_n = {r.n: r for r in job.header.envelope.recipients}
+    for arrival in here.values():
+        for address in arrival.remote:
+            known = outside.setdefault(address, [])
+            known += [by_n[n] for n in arrival.ns if by_n[n] not in known]
+    if outside:
+        _forward(job, outside, kept, result)
+    _note(by_n, here, kept, result)
     return result
 
 
-def _storage(
-    job: DeliveryJob, local: dict[int, list[int]], delivered_to: dict[int, str]
-) -> StorageJob | None:
-    if not local:
+def _note(
+    by_n: Mapping[int, Recipient],
+    here: Mapping[int, Arrival],
+    kept: set[int],
+    result: Route,
+) -> None:
+    """What scripts did, and the end of recipients that they kept nowhere."""
+    ended = kept | {recipient.n for recipient, _ in result.forwarded}
+    # Refused counts more than discarded: somebody is told of it.
+    for arrival in sorted(here.values(), key=lambda one: one.state):
+        result.notices += arrival.notices
+        result.steps += [(arrival.ns[0], arrival.address, why) for why in arrival.steps]
+        for n in arrival.ns if arrival.state else ():
+            if n not in ended:
+                ended.add(n)
+                result.ended.append((by_n[n], arrival.state, arrival.why))
+
+
+def _storage(job: DeliveryJob, here: Mapping[int, Arrival]) -> StorageJob | None:
+    targets = []
+    for account in sorted(here):
+        arrival = here[account]
+        if arrival.copies:
+            ns, first = tuple(arrival.ns), prefix(job, arrival.address)
+            targets += [
+                Target(account, ns, copy.mailbox, copy.flags, first, copy.create)
+                for copy in arrival.copies
+            ]
+    if not targets:
         return None
-    mailbox = "Junk" if job.verdict is Verdict.JUNK else "INBOX"
     header = job.header
-    targets = tuple(
-        Target(account, tuple(ns), mailbox, (), prefix(job, delivered_to[account]))
-        for account, ns in sorted(local.items())
-    )
     named = {n for target in targets for n in target.recipients}
     addresses = tuple((r.n, r.address) for r in header.envelope.recipients if r.n in named)
     return StorageJob(
         header.mail_id,
         header.received_at,
         job.size,
-        targets,
+        tuple(targets),
         addresses,
         header.tenant,
         header.traceparent,
@@ -144,6 +173,8 @@ def _forward(
             mail_id=child,
             origin=Origin.CHILD,
             envelope=envelope,
+            # Whoever sees it again here knows that it was here before (I13).
+            fields=f"Delivered-To: {recipients[0].address}\r\n",
             parent=job.header.mail_id,
         )
         result.forwards.append(RelayJob(job.blob, header, job.size, domain, (0,)))

@@ -11,9 +11,11 @@ from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
+from services.delivery.arrival import arrivals
 from services.delivery.plan import write_plans
 from services.delivery.route import Plan, route
 from services.delivery.settings import DeliverySettings
+from services.delivery.sieve import Sieve
 from services.platform import Platform
 
 QUEUE = "delivery"
@@ -22,10 +24,11 @@ QUEUE = "delivery"
 class Delivery:
     """Handles batches of delivery jobs."""
 
-    def __init__(self, platform: Platform) -> None:
+    def __init__(self, platform: Platform, settings: DeliverySettings) -> None:
         self._database = platform.database
         self._queue = platform.queue
         self._directory = Directory(platform.database)
+        self._sieve = Sieve(platform.database, platform.blobs, self._directory, settings)
         self.watermark = Watermark(platform.database, QUEUE)
 
     async def handle(self, leases: Sequence[Lease]) -> None:
@@ -44,7 +47,10 @@ class Delivery:
         """A plan for each job; one that was made before counts, whatever has changed since."""
         addresses = {r.address for job in jobs.values() for r in job.header.envelope.recipients}
         found = await self._directory.targets(sorted(addresses))
-        routes = [(job, route(job, found)) for job in jobs.values()]
+        here = [(job, arrivals(job, found)) for job in jobs.values()]
+        if marks := {i: mark for targets in found.values() for i, mark in targets.scripts}:
+            await self._sieve.file(here, marks)
+        routes = [(job, route(job, found, arrived)) for job, arrived in here]
         async with self._database.transaction() as transaction:
             return await write_plans(transaction, routes)
 
@@ -60,7 +66,7 @@ class Delivery:
 async def run(platform: Platform) -> None:
     """Work until the platform stops, then finish what is in hand."""
     settings: DeliverySettings = DeliverySettings.load()
-    delivery = Delivery(platform)
+    delivery = Delivery(platform, settings)
     worker = platform.worker(
         QUEUE,
         delivery.handle,

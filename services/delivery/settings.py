@@ -20,3 +20,12 @@ class DeliverySettings(HolubSettings):
 
     interval_seconds: float = Field(default=0.1, ge=0, le=1)
     """Time between the beginnings of two batches under load; more makes batches larger."""
+
+    sieve_steps: int = Field(default=100_000, ge=1000, le=10_000_000)
+    """What one Sieve script may cost for one message: tests, actions, and characters compared."""
+
+    sieve_seconds: float = Field(default=0.5, gt=0, le=10)
+    """Time that one Sieve script may take for one message; then the message is kept."""
+
+    sieve_redirects: int = Field(default=4, ge=0, le=50)
+    """Addresses that one Sieve script may redirect one message to; 0: none."""

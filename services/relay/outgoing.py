@@ -20,7 +20,12 @@ def outgoing_head(header: RecordHeader, head: bytes) -> bytes:
     submitted = header.client.account or header.origin is Origin.API
     if submitted:
         head = _without_bcc(head)
-    return _received(header) + (_missing(header, head) if submitted else b"") + head
+    return (
+        _received(header)
+        + header.fields.encode()
+        + (_missing(header, head) if submitted else b"")
+        + head
+    )
 
 
 def _received(header: RecordHeader) -> bytes:

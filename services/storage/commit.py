@@ -12,10 +12,13 @@ from libs.common.db import Transaction
 from libs.common.db.bulk import in_list
 from libs.common.db.schema import delivery_log, mailbox, outcome
 from libs.common.jobs import StorageJob, Target
-from libs.common.mailstore import from_names
+from libs.common.mailstore import MailStoreError, folders, from_names
 from libs.common.mailstore.append import Addition, add, lock_accounts
 from libs.common.mailstore.folders import canonical_name
+from libs.common.runtime.log import get_logger
 from libs.common.trace import TraceRow, write_trace
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,8 @@ async def _place(
             if (job.mail_id, target.account) not in new or key in seen:
                 continue
             seen.add(key)
+            if target.create:
+                await _create(transaction, boxes, target)
             name, number = _choose(boxes, target)
             placed.append(Placed(job, target, number, name))
     return placed
@@ -82,6 +87,21 @@ async def _mailboxes(
         in_list(mailbox.c.name, sorted(names), transaction.dialect),
     )
     return {(row.account_id, row.name): row.id for row in await transaction.rows(query)}
+
+
+async def _create(
+    transaction: Transaction, boxes: dict[tuple[int, str], int], target: Target
+) -> None:
+    """Make the target's mailbox; a name that cannot be one leaves the mail to INBOX."""
+    name = canonical_name(target.mailbox)
+    if (target.account, name) in boxes:
+        return
+    try:
+        made = await folders.create(transaction, target.account, name)
+    except MailStoreError as error:
+        log.info("no mailbox was made", account=target.account, mailbox=name, why=error.text)
+    else:
+        boxes[target.account, name] = made.id
 
 
 def _choose(boxes: dict[tuple[int, str], int], target: Target) -> tuple[str, int]:

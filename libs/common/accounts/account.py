@@ -47,6 +47,8 @@ class Targets:
     """Addresses in domains that are not ours."""
     unknown: bool = False
     """Nothing stands behind it."""
+    scripts: tuple[tuple[int, str], ...] = ()
+    """(account id, `account.scripts`) of those accounts that have an active Sieve script."""
 
 
 def split_address(address: str) -> tuple[str, str]:

@@ -149,6 +149,7 @@ async def _our_domains(
 async def _resolve(transaction: Transaction, addresses: Sequence[str]) -> dict[str, Targets]:
     """Follow aliases, one round of queries for each level, until only accounts are left."""
     accounts: dict[str, dict[int, str]] = {address: {} for address in addresses}
+    scripts: dict[int, str] = {}
     remote: dict[str, dict[str, None]] = {address: {} for address in addresses}
     seen: dict[str, set[str]] = {address: set() for address in addresses}
     open_: dict[str, set[str]] = {address: {address} for address in addresses}
@@ -156,7 +157,7 @@ async def _resolve(transaction: Transaction, addresses: Sequence[str]) -> dict[s
         wanted = {item for items in open_.values() for item in items}
         if not wanted:
             break
-        step = await _one_level(transaction, wanted)
+        step = await _one_level(transaction, wanted, scripts)
         following: dict[str, set[str]] = {address: set() for address in addresses}
         for address, items in open_.items():
             seen[address] |= items
@@ -172,25 +173,28 @@ async def _resolve(transaction: Transaction, addresses: Sequence[str]) -> dict[s
             tuple(accounts[address].items()),
             tuple(remote[address]),
             not accounts[address] and not remote[address],
+            tuple((i, scripts[i]) for i in accounts[address] if i in scripts) if scripts else (),
         )
         for address in addresses
     }
 
 
 async def _one_level(
-    transaction: Transaction, wanted: set[str]
+    transaction: Transaction, wanted: set[str], scripts: dict[int, str]
 ) -> dict[str, tuple[dict[int, str], set[str], bool]]:
-    """For each address: its accounts, what its aliases name, and whether it is remote."""
+    """For each address: its accounts, what its aliases name, and whether it is remote.
+
+    Accounts with an active script are noted in `scripts`.
+    """
     ours = await _our_domains(transaction, wanted)
     names = {canonical(item) for item in wanted} | {item.lower() for item in wanted}
-    found = {
-        row.address: row.id
-        for row in await transaction.rows(
-            select(account.c.address, account.c.id).where(
-                in_list(account.c.address, names, transaction.dialect)
-            )
+    rows = await transaction.rows(
+        select(account.c.address, account.c.id, account.c.scripts).where(
+            in_list(account.c.address, names, transaction.dialect)
         )
-    }
+    )
+    found = {row.address: row.id for row in rows}
+    scripts.update((row.id, row.scripts) for row in rows if row.scripts)
     aliases: dict[str, set[str]] = {}
     for source, target in await transaction.rows(
         select(alias.c.address, alias.c.target).where(
@@ -198,7 +202,9 @@ async def _one_level(
         )
     ):
         aliases.setdefault(source, set()).add(target)
-    return {item: await _meaning(transaction, item, ours, found, aliases) for item in wanted}
+    return {
+        item: await _meaning(transaction, item, ours, found, aliases, scripts) for item in wanted
+    }
 
 
 async def _meaning(
@@ -207,6 +213,7 @@ async def _meaning(
     ours: dict[str, tuple[int, str]],
     found: dict[str, int],
     aliases: dict[str, set[str]],
+    scripts: dict[int, str],
 ) -> tuple[dict[int, str], set[str], bool]:
     local_part, name = split_address(item.lower())
     if name not in ours:
@@ -217,15 +224,19 @@ async def _meaning(
             here = {found[form]: form} if form in found else {}
             return here, aliases.get(form, set()), False
     if local_part in REQUIRED_LOCAL_PARTS:
-        return await _oldest_account(transaction, number), set(), False
+        return await _oldest_account(transaction, number, scripts), set(), False
     return {}, {catch_all} if catch_all else set(), False
 
 
-async def _oldest_account(transaction: Transaction, number: int) -> dict[int, str]:
+async def _oldest_account(
+    transaction: Transaction, number: int, scripts: dict[int, str]
+) -> dict[int, str]:
     row = await transaction.one_or_none(
-        select(account.c.id, account.c.address)
+        select(account.c.id, account.c.address, account.c.scripts)
         .where(account.c.domain_id == number)
         .order_by(account.c.id)
         .limit(1)
     )
+    if row is not None and row.scripts:
+        scripts[row.id] = row.scripts
     return {row.id: row.address} if row else {}

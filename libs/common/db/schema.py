@@ -103,6 +103,9 @@ account = Table(
     Column("used_messages", BigInteger, nullable=False, server_default="0"),
     # UIDVALIDITY of the next mailbox: never given twice in one account (RFC 9051 §2.3.1.1).
     Column("next_uidvalidity", BigInteger, nullable=False, server_default="1"),
+    # Empty: no Sieve script is active.  Else a word that changes with every change of the
+    # account's scripts, so that compiled ones can be kept (libs.common.scripts).
+    Column("scripts", Text, nullable=False, server_default=""),
     Column("created_at", Double, nullable=False),
 )
 
@@ -111,6 +114,29 @@ Index(
     account.c.id,
     postgresql_where=without_scram(account.c.password_hash),
     sqlite_where=without_scram(account.c.password_hash),
+)
+
+sieve_script = Table(
+    "sieve_script",
+    metadata,
+    _id(),
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+    Column("active", Boolean, nullable=False, server_default="0"),
+    # Why it broke off first since it was put; its owner was told of that, and is told once.
+    Column("fault", Text, nullable=False, server_default=""),
+    Column("created_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    UniqueConstraint("account_id", "name"),
+)
+# One active script for each account (RFC 5804 §1.4).
+Index(
+    "uq_sieve_script_active",
+    sieve_script.c.account_id,
+    unique=True,
+    postgresql_where=sieve_script.c.active,
+    sqlite_where=sieve_script.c.active,
 )
 
 alias = Table(

@@ -49,6 +49,8 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     flags: tuple[str, ...] = ()
     prefix: str = ""
     """Return-Path, Delivered-To, Received and so on, as IMAP shows them before the content."""
+    create: bool = False
+    """Make the mailbox when there is none (RFC 5490 §3.2)."""
 
 
 class StorageJob(msgspec.Struct, frozen=True, omit_defaults=True, tag="storage"):

@@ -41,6 +41,8 @@ class RecordHeader(msgspec.Struct, frozen=True, omit_defaults=True):
     """Decisions taken before DATA, as `rule=outcome`."""
     parent: str = ""
     """The mail_id of the message that caused this one (dsn, child)."""
+    fields: str = ""
+    """Header fields that stand on top when it leaves, each ended by CRLF (child)."""
     traceparent: str = ""
     """The OpenTelemetry context (W3C Trace Context); empty when tracing is off."""
     ver: int = 1

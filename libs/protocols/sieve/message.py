@@ -32,9 +32,10 @@ class Halves(NamedTuple):
 class Message:
     """One message: trace fields that we add stand in front of its own header section."""
 
-    def __init__(self, content: bytes, prefix: bytes = b"") -> None:
+    def __init__(self, content: bytes, prefix: bytes = b"", size: int | None = None) -> None:
+        """`size`: octets of the whole content, when `content` is only its beginning."""
         self._content = content
-        self.size = len(content)
+        self.size = len(content) if size is None else size
         """Octets of content (RFC 5228 §5.9)."""
         self._header = parse_header(prefix + content[: header_end(content)])
         self._texts: dict[str, list[str]] = {}

@@ -65,6 +65,8 @@ class Script:
     """A valid script."""
 
     _commands: tuple[Do, ...]
+    extensions: frozenset[str] = frozenset()
+    """Those that it requires, also by `ihave`: what a run may need besides the header."""
 
     def run(
         self,
@@ -104,7 +106,9 @@ def compile_script(text: str | bytes, supported: frozenset[str] = EXTENSIONS) ->
         raise SieveError("the script is not in UTF-8", line, 1) from None
     # A byte order mark is what editors leave there.
     nodes = parse(script.removeprefix("\ufeff"))
-    return Script(tuple(_block(_required(nodes, scope := Scope(supported)), scope)))
+    scope = Scope(supported)
+    commands = tuple(_block(_required(nodes, scope), scope))
+    return Script(commands, frozenset(scope.required))
 
 
 def _required(nodes: list[Node], scope: Scope) -> list[Node]:
