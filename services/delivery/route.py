@@ -15,12 +15,11 @@ from libs.common.jobs import (
     Envelope,
     Origin,
     Recipient,
-    RecordHeader,
     RelayJob,
     StorageJob,
     Target,
 )
-from libs.protocols.message.received import received_field
+from libs.common.jobs.received import received
 from services.delivery.arrival import Arrival, Notice
 
 _CHILDREN = uuid.UUID("6d1b9b0e-6c0f-5f0a-9a53-5a1c3a3c9d11")
@@ -135,24 +134,6 @@ def prefix(job: DeliveryJob, delivered_to: str) -> str:
     """
     path = f"Return-Path: <{job.header.envelope.reverse_path}>\r\n"
     return f"{path}Delivered-To: {delivered_to}\r\n{job.prefix}{received(job.header)}"
-
-
-def received(header: RecordHeader) -> str:
-    """Our Received field, made from the record header alone (RFC 5321 §4.4)."""
-    recipients = header.envelope.recipients
-    raw = received_field(
-        helo=header.client.helo,
-        rdns=header.client.rdns,
-        ip=header.client.ip,
-        by=header.hostname,
-        protocol=header.client.protocol,
-        mail_id=header.mail_id,
-        # Naming one of several recipients would tell the others of it (RFC 5321 §7.2).
-        recipient=recipients[0].address if len(recipients) == 1 else None,
-        at=header.received_at,
-        tls=header.client.tls,
-    )
-    return raw.decode("latin-1")
 
 
 def _forward(

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 from prometheus_client import Counter
 
 from libs.common.runtime.log import get_logger
+from services.filter.fault import Unavailable
 
 log = get_logger(__name__)
 _SCANS = Counter("holub_filter_clamd_total", "Scans by clamd.", ["result"])
@@ -46,8 +47,8 @@ class Scan:
     """It was not looked at: larger than the daemon takes."""
 
 
-class ClamdUnavailable(Exception):
-    """No daemon answers; the content has nothing to do with it."""
+class ClamdUnavailable(Unavailable):
+    """No clamd answers."""
 
 
 class ClamdDropped(ClamdUnavailable):

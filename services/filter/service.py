@@ -16,10 +16,13 @@ from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
 from services.filter.authentication import Authenticator
 from services.filter.budget import OctetBudget
-from services.filter.clamd import ClamdDropped, ClamdUnavailable, ScanFailed, open_clamd
+from services.filter.clamd import ClamdDropped, ScanFailed, open_clamd
 from services.filter.examine import Examined, Examiner
+from services.filter.fault import Unavailable
+from services.filter.judge import Judge
 from services.filter.record import Decided, known, record
 from services.filter.settings import FilterSettings
+from services.filter.spam import open_spam
 from services.platform import Platform
 
 log = get_logger(__name__)
@@ -96,7 +99,7 @@ class Filter:
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, Examined):
                 examined.append(result)
-            elif isinstance(result, ClamdUnavailable):
+            elif isinstance(result, Unavailable):
                 waiting.append(job)
                 drops[job.header.mail_id] += isinstance(result, ClamdDropped)
                 if drops[job.header.mail_id] >= MOST_DROPS:
@@ -131,12 +134,15 @@ def _delivery(item: Decided) -> DeliveryJob:
 async def run(platform: Platform) -> None:
     """Work until the platform stops, then finish what is in hand."""
     settings: FilterSettings = FilterSettings.load()
-    async with open_clamd(
-        settings.clamd,
-        seconds=settings.clamd_seconds,
-        sessions=settings.clamd_sessions,
-        max_octets=settings.clamd_max_octets,
-    ) as clamd:
+    async with (
+        open_clamd(
+            settings.clamd,
+            seconds=settings.clamd_seconds,
+            sessions=settings.clamd_sessions,
+            max_octets=settings.clamd_max_octets,
+        ) as clamd,
+        open_spam(settings) as spam,
+    ):
         budget = OctetBudget(settings.memory_octets)
         resolver = open_resolver(platform.settings.dns_servers)
         sealers = frozenset(
@@ -150,7 +156,8 @@ async def run(platform: Platform) -> None:
             # A host on our own network is asked about only where somebody set up DNS for that.
             local=bool(platform.settings.dns_servers),
         )
-        examiner = Examiner(platform.blobs, clamd, settings.unscanned, budget, authenticator)
+        judge = Judge(clamd, settings.unscanned, authenticator, spam)
+        examiner = Examiner(platform.blobs, judge, budget)
         role = Filter(platform, examiner)
         worker = platform.worker(
             QUEUE,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from libs.common.runtime.settings import HolubSettings, settings_config
+from services.filter.thresholds import Scores, Thresholds
 
 
 class FilterSettings(HolubSettings):
-    """Which scanners there are, and what happens when none answers."""
+    """Which engines there are, what their answers mean, and what happens when none answers."""
 
     model_config = settings_config("FILTER")
 
@@ -30,6 +31,47 @@ class FilterSettings(HolubSettings):
     """What becomes of mail while no daemon answers.  `tempfail` and `hold` keep it waiting until
     one does (a message that is here was accepted, so it is never refused), and quarantine what no
     daemon can ever take; `accept-and-mark` delivers it with `X-Holub-Unscanned: yes`."""
+
+    rspamd: str = ""
+    """Comma-separated daemons, `http://HOST:PORT` of their normal or proxy worker, tried in order;
+    empty: none.  rspamd is told what we found of the sender and does not ask DNS for it again."""
+
+    rspamd_controller: str = ""
+    """`http://HOST:PORT` of the controller worker, which learns; empty: the first daemon."""
+
+    rspamd_password: SecretStr = SecretStr("")
+    """The password of the controller; empty: it takes us without one (`secure_ip`)."""
+
+    rspamd_scores: Scores = Thresholds(junk=6, reject=15)
+    """From which score on a message is `junk`, `quarantine` or `reject`; what is not named never
+    happens: `junk=6,reject=15`."""
+
+    spamd: str = ""
+    """Comma-separated SpamAssassin daemons, `tcp://HOST:PORT` or `unix:///PATH`, tried in order;
+    empty: none.  They learn when they run with `--allow-tell`."""
+
+    spamd_scores: Scores = Thresholds(junk=5, reject=15)
+    """The same for SpamAssassin's scores.  With both engines the more severe one counts."""
+
+    spam_seconds: float = Field(default=8, gt=0, le=60)
+    """How long an answer about spam may take before the daemon is left for another."""
+
+    spam_sessions: int = Field(default=8, ge=1, le=256)
+    """Questions at the same time to one kind of engine."""
+
+    spam_max_octets: int = Field(default=1024 * 1024, ge=1024)
+    """Larger messages are not asked about: spam is small, and scoring is dear."""
+
+    spam_submitted: bool = False
+    """Whether mail of people who logged in is scored as well."""
+
+    unscored: Literal["accept-and-mark", "hold"] = "accept-and-mark"
+    """What becomes of mail while no spam engine answers.  `accept-and-mark` delivers it with
+    `X-Holub-Unscored: yes`; `hold` keeps it waiting for `HOLUB_FILTER_UNSCORED_SECONDS`, and
+    quarantines it then."""
+
+    unscored_seconds: float = Field(default=3600, ge=1)
+    """How long after it was received mail may wait for a spam engine."""
 
     dmarc: Literal["off", "report", "junk", "reject"] = "junk"
     """What follows when mail from outside is not authenticated.  `junk`: what the author's domain

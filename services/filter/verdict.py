@@ -18,7 +18,7 @@ _UNPRINTED = re.compile(r"[^ -~]+")
 class Conclusion:
     """A verdict with its reason, fit for a reply and for the trace."""
 
-    verdict: Verdict
+    verdict: Verdict = Verdict.ACCEPT
     text: str = ""
     prefix: str = ""
 

@@ -13,13 +13,17 @@ from tests.servers.dns import Dns
 from tests.servers.postgres import Postgres
 from tests.servers.process import ServerUnavailable
 from tests.servers.rabbitmq import RabbitMQ
+from tests.servers.rspamd import Rspamd
 from tests.servers.seaweedfs import SeaweedFS
+from tests.servers.spamd import Spamd
 
 Server = RabbitMQ | Postgres | Clamd | SeaweedFS | Dns
 KINDS: dict[str, type[Server]] = {
     "rabbitmq": RabbitMQ,
     "postgres": Postgres,
     "clamd": Clamd,
+    "rspamd": Rspamd,
+    "spamd": Spamd,
     "seaweedfs": SeaweedFS,
     "dns": Dns,
 }

@@ -20,7 +20,9 @@ from tests.servers.dns import Dns
 from tests.servers.postgres import Postgres
 from tests.servers.process import ServerUnavailable
 from tests.servers.rabbitmq import RabbitMQ
+from tests.servers.rspamd import Rspamd
 from tests.servers.seaweedfs import SeaweedFS
+from tests.servers.spamd import Spamd
 
 
 class _Server(Protocol):
@@ -75,6 +77,18 @@ def postgres(servers_folder: Path) -> Iterator[Postgres]:
 def clamd(servers_folder: Path) -> Iterator[Clamd]:
     """The session's scanner."""
     yield from _serve("clamd", Clamd, servers_folder)
+
+
+@pytest.fixture(scope="session")
+def rspamd(servers_folder: Path) -> Iterator[Rspamd]:
+    """The session's rspamd."""
+    yield from _serve("rspamd", Rspamd, servers_folder)
+
+
+@pytest.fixture(scope="session")
+def spamd(servers_folder: Path) -> Iterator[Spamd]:
+    """The session's SpamAssassin."""
+    yield from _serve("spamd", Spamd, servers_folder)
 
 
 @pytest.fixture(scope="session")
