@@ -1,15 +1,80 @@
-"""`holub sieve`: check a script, and try it on a message before it is put in force."""
+"""`holub sieve`: scripts of accounts; try one on a message before it is put in force."""
 
 from __future__ import annotations
 
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from services.cli.resources import Json
+
 sieve = typer.Typer(help="Sieve scripts.", no_args_is_help=True)
+
+Address = Annotated[str, typer.Argument(help="The account's address.")]
+Script = Annotated[str, typer.Argument(metavar="NAME", help="The script's name.")]
+
+
+def _call(method: str, address: str, *name: str, body: Any = None) -> Any:
+    from services.cli import client
+
+    return client.call(method, client.path("accounts", address, "scripts", *name), body=body)
+
+
+@sieve.command("put")
+def put(
+    address: Address,
+    name: Script,
+    file: Annotated[Path, typer.Argument(help="The script's file, or - for standard input.")],
+    activate: Annotated[bool, typer.Option(help="Run it on new mail from now on.")] = False,
+) -> None:
+    """Store a script; one of that name is replaced."""
+    raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        content = raw.decode()
+    except UnicodeDecodeError:
+        raise typer.BadParameter(f"{file} is not in UTF-8") from None
+    body = {"content": content, **({"active": True} if activate else {})}
+    made = _call("PUT", address, name, body=body)
+    runs = "runs on new mail" if made["active"] else "is stored and does not run"
+    print(f"script {name} of {address} {runs}")
+
+
+@sieve.command("list")
+def list_scripts(address: Address, json: Json = False) -> None:
+    """The scripts of an account."""
+    from services.cli import table
+
+    table.show(_call("GET", address), json, f"Scripts of {address}")
+
+
+@sieve.command("get")
+def get(address: Address, name: Script) -> None:
+    """Write a script to standard output."""
+    sys.stdout.write(_call("GET", address, name)["content"])
+
+
+@sieve.command("activate")
+def activate(address: Address, name: Script) -> None:
+    """Run this script on new mail, and no other."""
+    _call("PATCH", address, name, body={"active": True})
+    print(f"script {name} of {address} runs on new mail")
+
+
+@sieve.command("deactivate")
+def deactivate(address: Address, name: Script) -> None:
+    """Run it no more."""
+    _call("PATCH", address, name, body={"active": False})
+    print(f"script {name} of {address} does not run")
+
+
+@sieve.command("delete")
+def delete(address: Address, name: Script) -> None:
+    """Remove a script that does not run."""
+    _call("DELETE", address, name)
+    print(f"script {name} of {address} is gone")
 
 
 @sieve.command("test")

@@ -109,7 +109,7 @@ async def change_account(
     async with database.transaction() as transaction:
         row = await account_of(transaction, who, address)
         check(await _one(transaction, who, address))
-        _may_change(who, row, values)
+        may_change(who, row, values)
         if values:
             await transaction.execute(
                 update(account).where(account.c.id == row.id).values(**values)
@@ -124,7 +124,7 @@ async def change_account(
         return await _one(transaction, who, address)
 
 
-def _may_change(who: Principal, row: Any, values: dict[str, Any]) -> None:
+def may_change(who: Principal, row: Any, values: dict[str, Any]) -> None:
     """Nobody raises himself or takes over somebody who may do more."""
     if row.id != who.account_id:
         who.must_outrank(Role(row.role), "address")
@@ -139,7 +139,7 @@ async def delete_account(
     async with database.transaction() as transaction:
         row = await account_of(transaction, who, address)
         check(await _one(transaction, who, address))
-        _may_change(who, row, {})
+        may_change(who, row, {})
         await transaction.execute(delete(alias).where(alias.c.target == row.address))
         await transaction.execute(delete(account).where(account.c.id == row.id))
         await audit.note(transaction, who, "account.delete", row.address, tenant_id=row.tenant_id)

@@ -53,6 +53,8 @@ BODIES: dict[tuple[str, str], Any] = {
         "targets": [side.account],
     },
     ("PUT", "/aliases/{address}"): lambda side: {"targets": ["x@elsewhere.example"]},
+    ("PUT", "/accounts/{address}/scripts/{script:path}"): lambda side: {"content": "discard;"},
+    ("PATCH", "/accounts/{address}/scripts/{script:path}"): lambda side: {"active": False},
     ("PATCH", "/self"): lambda side: {"name": "changed"},
     ("POST", "/keys"): lambda side: {
         "name": "fresh",
@@ -74,7 +76,7 @@ def path_of(path: str, side: Side, world: World) -> str:
         "{mail_id}": side.mail_id,
         "{n}": "0",
     }
-    names["{kind}"] = "accounts"
+    names |= {"{kind}": "accounts", "{script:path}": "main"}
     for placeholder, value in names.items():
         path = path.replace(placeholder, value)
     assert "{" not in path, f"the matrix has no value for {path}"
@@ -204,6 +206,9 @@ async def test_a_lesser_role_takes_over_nobody_who_may_more(world: World) -> Non
         for method, body in (("PATCH", {"password": "mine now, thanks"}), ("DELETE", None)):
             answer = await client.request(method, boss, json=body)
             assert answer.status_code == 403, answer.text
+        redirect = {"content": 'redirect "me@elsewhere.example";', "active": True}
+        taken = await client.put(f"{boss}/scripts/main", json=redirect)
+        assert taken.status_code == 403, taken.text
         own = f"/v1/accounts/{world.ours.account}"
         raised = await client.patch(own, json={"role": "tenant-admin"})
         assert raised.status_code == 403

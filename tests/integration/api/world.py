@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 
 from libs.common.accounts.credential import hash_password
-from libs.common.admin import accounts, aliases, domains, keys, tenants
+from libs.common.admin import accounts, aliases, domains, keys, scripts, tenants
 from libs.common.admin.principal import Role, local_operator
 from libs.common.blobstore import open_blobstore
 from libs.common.db import Database
@@ -100,6 +100,7 @@ async def _side(database: Database, name: str) -> Side:
     await accounts.create_account(database, ROOT, side.account, HASH)
     await accounts.create_account(database, ROOT, f"boss@{side.domain}", HASH, role=Role.TENANT)
     await aliases.put_alias(database, ROOT, side.alias, [side.account], add=True)
+    await scripts.put(database, ROOT, side.account, "main", "keep;", active=True)
     given: dict[str, dict[str, Any]] = {
         "tenant-admin": {"tenant_name": name},
         "domain-admin": {"tenant_name": name, "domains": (side.domain,)},

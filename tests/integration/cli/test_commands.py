@@ -169,3 +169,20 @@ def test_a_wrong_sieve_script_is_answered_with_its_place(holub: Holub, tmp_path:
 
     assert done.returncode == 1
     assert f'{script}:2:3: fileinto needs require "fileinto"' in done.stderr
+
+
+@pytest.mark.timeout(400)
+def test_a_script_is_put_in_force_and_taken_back(holub: Holub, tmp_path: Path) -> None:
+    whom, file = f"alice@{DOMAIN}", tmp_path / "main.sieve"
+    file.write_text('require "fileinto";\nfileinto "Archive";\n')
+
+    holub.must("sieve", "put", whom, "main", str(file), "--activate")
+    (one,) = json.loads(holub.must("sieve", "list", whom, "--json"))
+    assert (one["name"], one["active"]) == ("main", True)
+    assert holub.must("sieve", "get", whom, "main") == file.read_text()
+    wrong = holub.command("sieve", "put", whom, "main", "-", given="if true {")
+    assert wrong.returncode == 1
+    assert "line 1, column 10" in wrong.stderr
+    holub.must("sieve", "deactivate", whom, "main")
+    holub.must("sieve", "delete", whom, "main")
+    assert json.loads(holub.must("sieve", "list", whom, "--json")) == []
