@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -74,7 +74,7 @@ class Platform:
         *,
         most: int,
         concurrency: int = 1,
-        interval: float = 0.0,
+        interval: float | Callable[[], float] = 0.0,
     ) -> Worker:
         """The loop over one queue: what cannot be done is parked, an outage is waited for."""
         return Worker(

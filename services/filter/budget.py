@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 
 class OctetBudget:
@@ -16,18 +14,17 @@ class OctetBudget:
         self._free = octets
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    @asynccontextmanager
-    async def hold(self, octets: int) -> AsyncIterator[None]:
+    def hold(self, octets: int) -> _Held:
         """Wait until so many are free, and have them until the block's end."""
-        octets = min(octets, self._all)
-        await self._take(octets)
-        try:
-            yield
-        finally:
-            self._free += octets
-            self._wake()
+        return _Held(self, min(octets, self._all))
 
-    async def _take(self, octets: int) -> None:
+    def give(self, octets: int) -> None:
+        """They are free again."""
+        self._free += octets
+        self._wake()
+
+    async def take(self, octets: int) -> None:
+        """Wait until so many are free; `give` them back."""
         if not self._waiting and octets <= self._free:
             self._free -= octets
             return
@@ -49,3 +46,19 @@ class OctetBudget:
             if not turn.done():
                 self._free -= octets
                 turn.set_result(None)
+
+
+class _Held:
+    """What `async with` holds; a class, because a generator takes five times as long."""
+
+    __slots__ = ("_budget", "_octets")
+
+    def __init__(self, budget: OctetBudget, octets: int) -> None:
+        self._budget = budget
+        self._octets = octets
+
+    async def __aenter__(self) -> None:
+        await self._budget.take(self._octets)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._budget.give(self._octets)

@@ -41,6 +41,8 @@ class Filter:
         self._queue = platform.queue
         self._examiner = examiner
         self.watermark = Watermark(platform.database, QUEUE)
+        self.awaited = True
+        """Does a client wait for the verdicts of the last batch?"""
 
     async def handle(self, leases: Sequence[Lease]) -> None:
         """Examine, record, reply, hand on; an exception puts all of it back.
@@ -49,6 +51,7 @@ class Filter:
         """
         start = time.time()
         jobs = [decode(lease.body, FilterJob) for lease in leases]
+        self.awaited = any(job.reply_to for job in jobs)
         again = [
             job
             for job, lease in zip(jobs, leases, strict=True)
@@ -164,7 +167,9 @@ async def run(platform: Platform) -> None:
             role.handle,
             most=settings.batch,
             concurrency=settings.concurrency,
-            interval=settings.interval_seconds,
+            interval=lambda: (
+                settings.interval_seconds if role.awaited else settings.unhurried_seconds
+            ),
         )
         platform.ready(QUEUE)
         try:

@@ -86,7 +86,7 @@ class FilterSettings(HolubSettings):
     authentication_seconds: float = Field(default=5, gt=0, le=60)
     """How long the checks of one message may wait for DNS; then their result is `temperror`."""
 
-    batch: int = Field(default=32, ge=1, le=1000)
+    batch: int = Field(default=64, ge=1, le=1000)
     """Jobs that are committed in one transaction at most."""
 
     concurrency: int = Field(default=4, ge=1, le=32)
@@ -94,6 +94,9 @@ class FilterSettings(HolubSettings):
 
     interval_seconds: float = Field(default=0.01, ge=0, le=1)
     """Time between the beginnings of two batches under load; more makes batches larger."""
+
+    unhurried_seconds: float = Field(default=0.1, ge=0, le=1)
+    """The same while no client waits for a verdict (HOLUB_INGRESS_VERDICT_SECONDS=0)."""
 
     memory_octets: int = Field(default=128 * 1024 * 1024, ge=1024 * 1024)
     """Content that is in memory at the same time; a larger message is examined alone."""

@@ -17,11 +17,12 @@ from prometheus_client import Histogram
 from libs.common.blobstore.protocol import BlobError, BlobRef, BlobStore, Spool
 from libs.common.db import Database, DatabaseUnavailable
 from libs.common.db.schema import outbox
-from libs.common.jobs import FilterJob, RecordHeader, Verdict, encode
+from libs.common.jobs import FilterJob, RecordHeader, Verdict, VerdictReply, encode
 from libs.common.jobs.record import encode_header
 from libs.common.queue.protocol import Queue, QueueError
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.patience import Patience
 from libs.protocols.smtp.reply import LOCAL_ERROR, Refusal, Reply
 from services.ingress.breaker import Breaker
 from services.ingress.settings import IngressSettings
@@ -53,6 +54,8 @@ class Commit:
         self._unpublished = unpublished
         self._settings = settings
         self._breaker = Breaker()
+        self._publishing = Patience(settings.publish_seconds)
+        self._waiting = Patience(settings.verdict_seconds)
 
     async def run(self, header: RecordHeader, content: bytes | Spool) -> Reply:
         """The reply to the final dot.  Run it in a task that nothing cancels."""
@@ -87,9 +90,7 @@ class Commit:
             put = await self._publish(header, FilterJob(ref, header, reply_to))
             if future is None or not put:
                 return accepted
-            left = min(self._settings.verdict_seconds, start + DEADLINE_SECONDS - time.monotonic())
-            async with asyncio.timeout(max(left, 0.01)):
-                verdict = await future
+            verdict = await self._wait(future, start)
         except TimeoutError:
             log.info("verdict is late", mail_id=header.mail_id)
             return accepted
@@ -102,13 +103,20 @@ class Commit:
         self._verdicts.refused(header.mail_id, verdict.text)
         return Reply(550, "5.7.1", f"{verdict.text} ({header.mail_id})")
 
+    async def _wait(self, future: asyncio.Future[VerdictReply], start: float) -> VerdictReply:
+        """The verdict; `TimeoutError` after the limit, or when the time for all is over."""
+        left = start + DEADLINE_SECONDS - time.monotonic()
+        if left >= self._waiting.seconds:
+            return await self._waiting.within(future)
+        async with asyncio.timeout(max(left, 0.01)):
+            return await future
+
     async def _publish(self, header: RecordHeader, job: FilterJob) -> bool:
         """True when the job is on the queue now."""
         body = encode(job)
         if self._breaker.allows():
             try:
-                async with asyncio.timeout(self._settings.publish_seconds):
-                    await self._queue.put("filter", [body])
+                await self._publishing.within(self._queue.put("filter", [body]))
             except (QueueError, TimeoutError) as error:
                 self._breaker.failed()
                 log.warning("job not put", mail_id=header.mail_id, error=str(error))

@@ -38,6 +38,7 @@ from libs.common.blobstore.segment_key import (
 from libs.common.blobstore.spool import SpoolFile
 from libs.common.runtime.failpoint import failpoint_sync
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.patience import Patience
 
 log = get_logger(__name__)
 _LARGE_AT_ONCE = 4
@@ -50,6 +51,7 @@ class FilesBlobStore:
         self._root = Path(root)
         self._folders = Folders(self._root)
         self._group = GroupCommit(self._folders)
+        self._patience = Patience(PUT_SECONDS)
         self._files = OpenFiles(self._root)
         self._large = ThreadPoolExecutor(_LARGE_AT_ONCE, "blobstore-large")
         self._recovery: threading.Thread | None = None
@@ -62,8 +64,7 @@ class FilesBlobStore:
         self._recover_once()
         start = time.perf_counter()
         try:
-            async with asyncio.timeout(PUT_SECONDS):
-                ref = await self._put(header, content)
+            ref = await self._patience.within(self._put(header, content))
         except (OSError, TimeoutError) as error:
             FAILED.inc()
             raise BlobError(f"cannot store: {error or 'no answer in time'}") from error

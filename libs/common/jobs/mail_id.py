@@ -25,14 +25,9 @@ def new_mail_id() -> str:
         if _counter > 0xFFF:
             _last_milliseconds, _counter = _last_milliseconds + 1, 0
     rand = int.from_bytes(os.urandom(8), "big") & ((1 << 62) - 1)
-    value = (
-        (_last_milliseconds & ((1 << 48) - 1)) << 80
-        | 0x7 << 76
-        | _counter << 64
-        | 0b10 << 62
-        | rand
-    )
-    return str(uuid.UUID(int=value))
+    high = (_last_milliseconds & ((1 << 48) - 1)) << 16 | 0x7 << 12 | _counter
+    digits = f"{high << 64 | 0b10 << 62 | rand:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def mail_id_time(mail_id: str) -> float:

@@ -24,6 +24,7 @@ from libs.common.queue.protocol import JOB_QUEUES_ONE_BY_ONE, QueueError
 from libs.common.queue.rabbitmq_link import Link, TopologyError, lost
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.patience import Patience
 
 log = get_logger(__name__)
 PUBLISH_SECONDS = 5.0
@@ -99,6 +100,7 @@ class Publisher:
         self._channel: AbstractChannel | None = None
         self._opening = asyncio.Lock()
         self._slow_until = 0.0
+        self._patience = Patience(PUBLISH_SECONDS)
 
     async def put(
         self,
@@ -122,8 +124,7 @@ class Publisher:
         lane.waiting.extend((job, put) for job in jobs)
         self._schedule(lane)
         try:
-            async with asyncio.timeout_at(put.deadline):
-                await put.future
+            await self._patience.within(put.future)
         except TimeoutError:
             raise QueueError(f"{queue}: not confirmed within {PUBLISH_SECONDS:g} s") from None
 

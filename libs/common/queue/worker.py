@@ -8,6 +8,7 @@ the end.  A fault that is nobody's job's fault (a backend is away) waits, and co
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -41,7 +42,7 @@ Park = Callable[[Lease, str], Awaitable[None]]
 class Worker:
     """Takes batches from one queue and hands them to `handle`, several at a time.
 
-    Batches begin at least `interval` seconds apart: what a transaction costs, it costs once for
+    Batches begin at least `interval` seconds apart (asked before each, if it is a function): what a transaction costs, it costs once for
     all the jobs that came meanwhile, while a job that comes to an idle worker waits for nothing.
     """
 
@@ -55,7 +56,7 @@ class Worker:
         most: int = 64,
         prefetch: int = 256,
         concurrency: int = 1,
-        interval: float = 0.0,
+        interval: float | Callable[[], float] = 0.0,
         max_attempts: int = 20,
         transient: tuple[type[BaseException], ...] = (QueueError,),
     ) -> None:
@@ -66,8 +67,8 @@ class Worker:
         self._most = most
         self._prefetch = prefetch
         self._slots = asyncio.Semaphore(concurrency)
-        self._interval = interval
-        self._begun = -interval
+        self._interval = interval if callable(interval) else lambda: interval
+        self._begun = -math.inf
         self._under_way: set[asyncio.Task[None]] = set()
         self._max_attempts = max_attempts
         self._transient: tuple[type[BaseException], ...] = (*transient, QueueError)
@@ -109,16 +110,17 @@ class Worker:
             return None
         leases = taking.result()
         # After a full batch there is more to do at once.
-        self._begun = time.monotonic() if len(leases) < self._most else -self._interval
+        self._begun = time.monotonic() if len(leases) < self._most else -math.inf
         return leases
 
     async def _gather(self, stop: asyncio.Task[bool]) -> None:
         """Under load, let jobs come together; after a pause the first one is taken at once."""
-        left = self._begun + self._interval - time.monotonic()
+        interval = self._interval()
+        left = self._begun + interval - time.monotonic()
         if left > 0:
             await asyncio.wait({stop}, timeout=left)
         left = self._begun + SLOW_SECONDS - time.monotonic()
-        if self._interval and self._under_way and left > 0:
+        if interval and self._under_way and left > 0:
             # Beside a quick batch a second one would only take its company away.
             waited = {stop, *self._under_way}
             await asyncio.wait(waited, timeout=left, return_when=asyncio.FIRST_COMPLETED)

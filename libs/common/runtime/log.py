@@ -42,18 +42,14 @@ def _second(now: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
 
 
-def _dumps(event: Any, default: Any = None, **_: Any) -> str:
-    return orjson.dumps(event, default=str).decode()
+def _dumps(event: Any, default: Any = None, **_: Any) -> bytes:
+    return orjson.dumps(event, default=str)
 
 
 def configure_logging(level: str, form: str) -> None:
     """Set up structlog and the standard library's logging for this process."""
     number = getattr(logging, level.upper())
-    renderer: Any = (
-        structlog.dev.ConsoleRenderer()
-        if form == "console"
-        else structlog.processors.JSONRenderer(serializer=_dumps)
-    )
+    renderer, factory = _form(form)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -64,10 +60,18 @@ def configure_logging(level: str, form: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=factory,
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(name)s: %(message)s")
+
+
+def _form(form: str) -> tuple[Any, Any]:
+    """(how a line is rendered, what writes it); JSON is written as the octets that it is."""
+    if form == "console":
+        return structlog.dev.ConsoleRenderer(), structlog.PrintLoggerFactory(sys.stderr)
+    renderer = structlog.processors.JSONRenderer(serializer=_dumps)
+    return renderer, structlog.BytesLoggerFactory(sys.stderr.buffer)
 
 
 def get_logger(name: str) -> Any:
