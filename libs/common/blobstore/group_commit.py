@@ -1,7 +1,8 @@
 """Group commit: puts that wait together share one write and one fdatasync.
 
 One thread writes: it takes all puts that wait, appends them to the process's own segment with
-one write, syncs once, and then answers all of them.
+one write, syncs once, and then answers all of them.  After a group of several it lets the next
+one gather for a moment: what a group costs, in thread switches above all, it costs once for all.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ from libs.common.runtime.failpoint import failpoint_sync
 
 SEGMENT_OCTETS = 64 * 1024 * 1024
 """A segment that has grown past this is closed and a new one begun."""
+
+GATHER_SECONDS = 0.004
+"""Between two groups under load; a put that comes alone waits for nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -91,7 +95,8 @@ class GroupCommit:
 
     def _run(self) -> None:
         """The writing thread."""
-        while group := self._take():
+        gather = False
+        while group := self._take(gather):
             answer: Sequence[BlobRef] | Exception
             try:
                 answer = self._write(group)
@@ -99,13 +104,16 @@ class GroupCommit:
                 self._abandon()
                 answer = error
             GROUP_SIZE.observe(len(group))
+            gather = len(group) > 1
             with contextlib.suppress(RuntimeError):  # the loop is gone: nobody waits any more
                 group[0].future.get_loop().call_soon_threadsafe(self._answer, group, answer)
         if self._segment:
             self._segment.close()
 
-    def _take(self) -> list[_Put]:
+    def _take(self, gather: bool) -> list[_Put]:
         """All puts that wait, up to the bounds of a group; empty: the store is closed."""
+        if gather and not self._closed:
+            time.sleep(GATHER_SECONDS)
         with self._wake:
             while not self._waiting and not self._closed:
                 self._wake.wait()

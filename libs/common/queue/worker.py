@@ -42,8 +42,9 @@ Park = Callable[[Lease, str], Awaitable[None]]
 class Worker:
     """Takes batches from one queue and hands them to `handle`, several at a time.
 
-    Batches begin at least `interval` seconds apart (asked before each, if it is a function): what a transaction costs, it costs once for
-    all the jobs that came meanwhile, while a job that comes to an idle worker waits for nothing.
+    Batches begin at least `interval` seconds apart (a function of it is asked before each): what
+    a transaction costs, it costs once for all the jobs that came meanwhile, while a job that comes
+    to an idle worker waits for nothing.
     """
 
     def __init__(

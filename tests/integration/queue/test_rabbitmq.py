@@ -10,7 +10,7 @@ import pytest
 from libs.common.queue import QUEUES, Lease, Queue, QueueError, open_queue, rabbitmq_consumer
 from libs.common.queue.rabbitmq import RabbitQueue
 from libs.common.queue.rabbitmq_link import CONNECT_SECONDS
-from libs.common.queue.rabbitmq_publisher import PUBLISH_SECONDS
+from libs.common.queue.rabbitmq_publisher import GATHER_SECONDS, PUBLISH_SECONDS
 from libs.common.queue.topology import arguments, queues_of
 from tests.servers.rabbitmq import RabbitMQ
 from tests.unit.libs.common.queue.queue_contract import (
@@ -75,6 +75,30 @@ class TestRabbitQueue(QueueContract):
         assert found["filter"] <= 1000 / 64 + 5
         consumer = await queue.consume("filter", 1000)
         assert len(await take(consumer, 1000)) == 1000
+
+    async def test_puts_that_follow_each_other_closely_share_frames(
+        self, queue: RabbitQueue, rabbitmq: RabbitMQ, queue_url: str
+    ) -> None:
+        await queue.put("filter", [b"the first is not waited with"])
+
+        async def later(number: int) -> None:
+            await asyncio.sleep(number * GATHER_SECONDS / 20)
+            await queue.put("filter", [b"job"])
+
+        await asyncio.gather(*(later(number) for number in range(200)))
+
+        assert 2 <= (await lengths(rabbitmq, queue_url))["filter"] <= 50
+
+    async def test_closing_sends_what_still_gathers(self, queue: Queue, other: Queue) -> None:
+        await other.put("filter", [b"sent"])
+        gathers = asyncio.create_task(other.put("filter", [b"gathers"]))
+        await asyncio.sleep(0)
+
+        await other.close()
+
+        await gathers
+        consumer = await queue.consume("filter", 10)
+        assert {lease.body for lease in await take(consumer, 2)} == {b"sent", b"gathers"}
 
     async def test_a_frame_holds_no_more_than_64_kib(
         self, queue: Queue, rabbitmq: RabbitMQ, queue_url: str

@@ -18,6 +18,7 @@ from prometheus_client import REGISTRY
 
 from libs.common.blobstore import record
 from libs.common.blobstore.files import FilesBlobStore
+from libs.common.blobstore.group_commit import GATHER_SECONDS
 from libs.common.blobstore.protocol import BlobError, BlobMissing, BlobRef
 from libs.common.blobstore.recovery import recover
 from tests.unit.libs.common.blobstore.blobstore_contract import BlobStoreContract, Rewrite
@@ -122,6 +123,21 @@ async def test_a_hundred_puts_that_wait_together_share_a_few_syncs(tmp_path: Pat
     await asyncio.gather(*(store.put(b"{}", b"x", key=str(n)) for n in range(100)))
 
     assert 1 <= _fsyncs() - before <= 20
+    await store.close()
+
+
+async def test_puts_that_follow_each_other_closely_share_syncs(tmp_path: Path) -> None:
+    store = FilesBlobStore(tmp_path)
+    await store.put(b"{}", b"the segment is there", key="k")
+    before = _fsyncs()
+
+    async def later(number: int) -> None:
+        await asyncio.sleep(number * GATHER_SECONDS / 20)
+        await store.put(b"{}", b"x", key=str(number))
+
+    await asyncio.gather(*(later(number) for number in range(200)))
+
+    assert 1 <= _fsyncs() - before <= 60
     await store.close()
 
 
