@@ -194,6 +194,17 @@ def fsck(
     raise typer.Exit(check(json, content))
 
 
+@app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be done.")] = False,
+    json: Json = False,
+) -> None:
+    """Collect garbage now: content that no mailbox, undelete window or job needs any more."""
+    from services.cli.gc import collect
+
+    collect(dry_run, json)
+
+
 def main() -> None:
     """The console script: any fault becomes one line and exit code 1."""
     try:

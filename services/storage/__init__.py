@@ -2,12 +2,14 @@
 
 Takes jobs in batches and commits one transaction for many: delivery log, mailbox rows with UID
 and MODSEQ, usage, outcomes, trace.  Then it acks, and tells the gateways which mailboxes
-changed.  Beside that it runs the sweeper, which puts again what no row accounts for, and the
-outbox pump, which puts what could not be put when it came to be.
+changed.  Beside that it runs the sweeper, which puts again what no row accounts for, the outbox
+pump, which puts what could not be put when it came to be, and the collector of garbage, which
+deletes and compacts segments that nothing needs.
 
 Takes      storage
 Gives      change notices; filter (swept), any queue (outbox)
 Reads      message, mailbox, record index of the blob store
-Writes     delivery_log, mailbox_message, mailbox, account, outcome, trace, watermark, sweep
+Writes     delivery_log, mailbox_message, mailbox, account, outcome, trace, watermark, sweep,
+           garbage, message (where content lies; rows that nothing needs go)
 Failing    leaves jobs on the queue; a batch that fails is bisected to the job that is to blame
 """

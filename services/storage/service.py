@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from libs.common.db import Transaction
+from libs.common.garbage import Collector
 from libs.common.jobs import StorageJob, decode
 from libs.common.mailstore import MailStore
 from libs.common.queue.protocol import Lease
@@ -14,6 +15,7 @@ from libs.common.runtime.failpoint import failpoint, seeded_bug
 from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
 from services.platform import Platform
+from services.storage.collect import collect_garbage
 from services.storage.commit import commit
 from services.storage.expire import expire_recoverable
 from services.storage.outbox import pump
@@ -70,6 +72,12 @@ async def run(platform: Platform) -> None:
     aside.append(asyncio.create_task(expire_recoverable(platform.database)))
     if settings.sweep and not seeded_bug("sweeper_off"):
         aside.append(asyncio.create_task(sweeper.run()))
+    if settings.gc:
+        collector = Collector(
+            platform.database, platform.queue, platform.blobs, settings.garbage_rules()
+        )
+        every = settings.gc_every_hours * 3600
+        aside.append(asyncio.create_task(collect_garbage(platform.database, collector, every)))
     platform.ready(QUEUE)
     try:
         await worker.run(platform.stopping)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Self
 
+from pydantic import Field, model_validator
+
+from libs.common.garbage import Rules
 from libs.common.runtime.settings import HolubSettings, settings_config
+
+_HOUR = 3600.0
+_DAY = 86400.0
 
 
 class StorageSettings(HolubSettings):
@@ -38,3 +44,42 @@ class StorageSettings(HolubSettings):
 
     outbox_every_seconds: float = Field(default=1, gt=0)
     """Time between two looks at an empty outbox."""
+
+    gc: bool = True
+    """Whether this process collects garbage.  Of all that do, one works at a time."""
+
+    gc_every_hours: float = Field(default=6, gt=0)
+    """Time between two passes of garbage collection, over all processes."""
+
+    gc_after_days: float = Field(default=7, ge=0)
+    """Content younger than this is not looked at."""
+
+    gc_wait_hours: float = Field(default=24, ge=0)
+    """Time between the mark of a segment that nothing needs and the second look at it."""
+
+    gc_grace_days: float = Field(default=30, ge=0)
+    """How long it then lies in the trash, before the third look and the deletion."""
+
+    gc_restore_days: float = Field(default=14, ge=0)
+    """How old a backup of the database may be that is put back; the grace must be longer."""
+
+    gc_compact_below: float = Field(default=0.5, ge=0, lt=1)
+    """Segments of which a smaller share is needed are compacted; 0: none is."""
+
+    @model_validator(mode="after")
+    def _grace_outlasts_backups(self) -> Self:
+        if self.gc_grace_days <= self.gc_restore_days and self.gc_restore_days:
+            raise ValueError(
+                "gc_grace_days must be more than gc_restore_days: a database that is put back"
+                " would point to content that is deleted"
+            )
+        return self
+
+    def garbage_rules(self) -> Rules:
+        """What the collector goes by."""
+        return Rules(
+            after_seconds=self.gc_after_days * _DAY,
+            wait_seconds=self.gc_wait_hours * _HOUR,
+            grace_seconds=self.gc_grace_days * _DAY,
+            compact_below=self.gc_compact_below,
+        )

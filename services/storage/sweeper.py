@@ -19,13 +19,13 @@ from sqlalchemy import select
 from libs.common.blobstore.protocol import BlobError, BlobStore, IndexEntry
 from libs.common.db import Database, DatabaseUnavailable, Transaction
 from libs.common.db.bulk import in_list
-from libs.common.db.schema import sweep, watermark
+from libs.common.db.schema import sweep
 from libs.common.jobs import FilterJob, Origin, RecordHeader, encode
 from libs.common.jobs.record import decode_header
 from libs.common.queue.protocol import Queue, QueueError
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
-from libs.common.trace import TraceRow, accounted, write_trace
+from libs.common.trace import TraceRow, accounted, taken_before, write_trace
 from services.storage.settings import StorageSettings
 
 log = get_logger(__name__)
@@ -34,7 +34,6 @@ _UNACCOUNTED = Gauge(
     "holub_unaccounted",
     "Recipients of accepted messages past the sweep age that no row accounts for.",
 )
-_QUEUES = ("filter", "delivery", "storage")
 _CHUNK = 500
 _SWEPT_ORIGINS = (Origin.SMTP, Origin.API)
 _HOUR = 3600.0
@@ -71,7 +70,8 @@ class Sweeper:
 
     async def sweep(self, now: float) -> int:
         """One pass at a given time; how many messages were put again."""
-        before = min(now - self._settings.sweep_after_seconds, await self._line(now))
+        age = self._settings.sweep_after_seconds
+        before = min(now - age, await taken_before(self._database, self._queue, now, age))
         swept = missing = 0
         for hour in await self._hours(now):
             found = 0
@@ -85,22 +85,6 @@ class Sweeper:
                 self._settled.add(hour)
         _UNACCOUNTED.set(missing)
         return swept
-
-    async def _line(self, now: float) -> float:
-        """The time before which every job was taken by its consumers (rule 2).
-
-        An empty queue holds nothing back; a queue with jobs holds what is newer than the
-        newest job that was taken from it.
-        """
-        line = now
-        async with self._database.reading() as transaction:
-            rows = await transaction.rows(select(watermark.c.queue, watermark.c.received_at))
-        marks = {row.queue: row.received_at for row in rows}
-        for name in _QUEUES:
-            depth = await self._queue.depth(name)
-            if depth.jobs:
-                line = min(line, marks.get(name, 0.0) - self._settings.sweep_after_seconds)
-        return line
 
     async def _hours(self, now: float) -> list[datetime]:
         oldest = datetime.fromtimestamp(now - self._settings.sweep_hours * _HOUR, UTC)

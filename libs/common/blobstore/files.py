@@ -21,13 +21,16 @@ from libs.common.blobstore.group_commit import GroupCommit
 from libs.common.blobstore.metrics import DAMAGED, FAILED, SECONDS, STORED
 from libs.common.blobstore.open_files import OpenFiles, failure, path_of
 from libs.common.blobstore.protocol import (
+    BlobCorrupt,
     BlobError,
+    BlobMissing,
     BlobRef,
     IndexEntry,
     Record,
+    Segment,
     Spool,
 )
-from libs.common.blobstore.recovery import recover
+from libs.common.blobstore.recovery import recover, torn
 from libs.common.blobstore.segment_file import Folders, SegmentFile, record_of_spool
 from libs.common.blobstore.segment_key import (
     ALONE_OCTETS,
@@ -168,6 +171,21 @@ class FilesBlobStore:
         found = (parse_hour(str(folder.relative_to(self._root))) for folder in folders)
         return [hour for hour in found if hour]
 
+    async def segments(self, hour: datetime) -> list[Segment]:
+        """The files of an hour."""
+        return await asyncio.to_thread(self._listed, prefix_of(hour))
+
+    def _listed(self, prefix: str) -> list[Segment]:
+        listed = []
+        for path in _segments(self._root / prefix):
+            with contextlib.suppress(FileNotFoundError):  # deleted since it was listed
+                listed.append(Segment(f"{prefix}/{path.name}", path.stat().st_size))
+        return listed
+
+    async def records(self, segment: str) -> list[IndexEntry]:
+        """Every record of a file; a torn tail is none."""
+        return await asyncio.to_thread(_all_entries, path_of(self._root, segment), segment)
+
     async def delete(self, segment: str) -> None:
         """Remove a segment, and its folder when it was the last one."""
         self._files.forget(segment)
@@ -199,26 +217,47 @@ def _segments(folder: Path) -> list[Path]:
 
 
 def _entries(path: Path, key: str) -> list[IndexEntry]:
-    """Walk the preludes of one segment."""
+    """The records of one segment that can be read."""
     try:
-        fd = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise failure(key, error) from error
-    try:
-        size = os.fstat(fd).st_size
-        found = list(record.scan(lambda at, length: os.pread(fd, length, at), size))
-    except OSError as error:
-        raise failure(key, error) from error
-    finally:
-        os.close(fd)
+        found, _ = _scan(path, key)
+    except BlobMissing:
+        return []  # deleted since it was listed
     entries = []
     for item in found:
         if item.header is None:
             DAMAGED.inc()
             log.error("record is damaged", segment=key, offset=item.offset)
             continue
-        ref = BlobRef(key, item.offset, item.lengths.record)
-        entries.append(IndexEntry(ref, item.header, item.lengths.content))
+        entries.append(_entry(key, item, item.header))
     return entries
+
+
+def _all_entries(path: Path, key: str) -> list[IndexEntry]:
+    """The same of a segment without damage; `BlobCorrupt` says what is wrong with any other."""
+    found, whole = _scan(path, key)
+    entries = [_entry(key, item, item.header) for item in found if item.header is not None]
+    if not whole or len(entries) < len(found):
+        raise BlobCorrupt(f"segment {key} is damaged")
+    return entries
+
+
+def _entry(key: str, item: record.Found, header: bytes) -> IndexEntry:
+    ref = BlobRef(key, item.offset, item.lengths.record)
+    return IndexEntry(ref, header, item.lengths.content)
+
+
+def _scan(path: Path, key: str) -> tuple[list[record.Found], bool]:
+    """Walk the preludes of one segment: its records, and whether there is nothing else in it."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise failure(key, error) from error
+    try:
+        size = os.fstat(fd).st_size
+        found = list(record.scan(lambda at, length: os.pread(fd, length, at), size))
+        end = found[-1].end if found else 0
+        return found, end == size or torn(fd, end, size)
+    except OSError as error:
+        raise failure(key, error) from error
+    finally:
+        os.close(fd)

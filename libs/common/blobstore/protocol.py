@@ -43,6 +43,14 @@ class IndexEntry:
     """Octets of content."""
 
 
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment as it is listed."""
+
+    key: str
+    octets: int
+
+
 class BlobError(Exception):
     """The store cannot do this now; nothing is known to be wrong with the data."""
 
@@ -94,6 +102,18 @@ class BlobStore(Protocol):
 
     async def hours(self) -> list[datetime]:
         """The hours that hold segments, ascending (UTC)."""
+        ...
+
+    async def segments(self, hour: datetime) -> list[Segment]:
+        """The segments of one hour (UTC), in no promised order."""
+        ...
+
+    async def records(self, segment: str) -> list[IndexEntry]:
+        """Every record of one segment.
+
+        `BlobCorrupt` when some of its octets belong to no record that can be read: whoever
+        deletes a segment must not take what is readable for all that there is.
+        """
         ...
 
     async def delete(self, segment: str) -> None:

@@ -65,7 +65,7 @@ def _cut(fd: int, path: Path) -> bool:
         end = found.end
     if end == size:
         return False
-    if not _torn(fd, end, size):
+    if not torn(fd, end, size):
         log.error("segment is damaged", segment=str(path), offset=end)
         return False
     os.ftruncate(fd, end)
@@ -74,7 +74,7 @@ def _cut(fd: int, path: Path) -> bool:
     return True
 
 
-def _torn(fd: int, end: int, size: int) -> bool:
+def torn(fd: int, end: int, size: int) -> bool:
     """A write that ended early: too short, announced but not there, or nothing but zeroes."""
     if size - end < record.PRELUDE or record.read_lengths(os.pread(fd, record.PRELUDE, end)):
         return True

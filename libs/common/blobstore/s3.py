@@ -25,6 +25,7 @@ from libs.common.blobstore.protocol import (
     BlobRef,
     IndexEntry,
     Record,
+    Segment,
     Spool,
 )
 from libs.common.blobstore.s3_index import Listed, decode_index, encode_index, index_length
@@ -234,21 +235,14 @@ class S3BlobStore:
     async def _entries(self, batch: Sequence[tuple[str, int]]) -> list[IndexEntry]:
         listed = await _together([self._read_index(key, size) for key, size in batch])
         return [
-            IndexEntry(BlobRef(key, item.offset, item.length), item.header, item.size)
+            entry
             for (key, _), items in zip(batch, listed, strict=True)
-            for item in items
+            for entry in _index_entries(key, items)
         ]
 
     async def _read_index(self, key: str, size: int) -> list[Listed]:
         try:
-            start = max(0, size - _TAIL)
-            tail = await self._bucket.read(key, start, size - start) if size else b""
-            length = index_length(tail)
-            if length > size:
-                raise BlobCorrupt("the index is longer than the object")
-            if length > len(tail):
-                tail = await self._bucket.read(key, size - length, length)
-            return decode_index(tail[-length:])
+            return (await self._index_of(key, size))[0]
         except BlobEnds:
             raise  # it was as long as that when it was listed: this is a fault on the way
         except BlobMissing:
@@ -258,6 +252,29 @@ class S3BlobStore:
             DAMAGED.inc()
             log.error("segment is damaged", segment=key, error=str(error))
             return []
+
+    async def _index_of(self, key: str, size: int) -> tuple[list[Listed], int]:
+        """What the index at the end of an object lists, and where the index begins."""
+        start = max(0, size - _TAIL)
+        tail = await self._bucket.read(key, start, size - start) if size else b""
+        length = index_length(tail)
+        if length > size:
+            raise BlobCorrupt("the index is longer than the object")
+        if length > len(tail):
+            tail = await self._bucket.read(key, size - length, length)
+        return decode_index(tail[-length:]), size - length
+
+    async def segments(self, hour: datetime) -> list[Segment]:
+        """The objects of an hour."""
+        found = self._bucket.list(f"{prefix_of(hour)}/")
+        return [Segment(key, size) async for key, size in found]
+
+    async def records(self, segment: str) -> list[IndexEntry]:
+        """Every record of an object, whose index must name all of it."""
+        listed, end = await self._index_of(segment, await self._bucket.size(segment))
+        if sum(item.length for item in listed) != end:
+            raise BlobCorrupt(f"the index of {segment} does not name all of it")
+        return _index_entries(segment, listed)
 
     async def hours(self) -> list[datetime]:
         """The hours that hold objects, by walking the prefixes."""
@@ -291,6 +308,13 @@ def _of(
 ) -> _Put:
     size = sum(map(len, parts))
     return _Put(header, parts, size, content_size, future, deadline, asyncio.Event())
+
+
+def _index_entries(key: str, listed: Sequence[Listed]) -> list[IndexEntry]:
+    return [
+        IndexEntry(BlobRef(key, item.offset, item.length), item.header, item.size)
+        for item in listed
+    ]
 
 
 @contextlib.asynccontextmanager

@@ -153,6 +153,11 @@ class Bucket:
             raise _ShortError(f"{key} ends before {start + length}")
         return data
 
+    async def size(self, key: str) -> int:
+        """Octets of an object."""
+        meta = await _within(READ_SECONDS, lambda: obstore.head_async(self._store, key))
+        return int(meta["size"])
+
     async def list(self, prefix: str) -> AsyncIterator[tuple[str, int]]:
         """Key and size of every object below a prefix."""
         try:

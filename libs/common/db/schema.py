@@ -476,6 +476,7 @@ effect = Table(
     Column("child", Text, nullable=False),
     Column("at", Double, nullable=False),
 )
+Index("ix_effect_child", effect.c.child)
 
 quarantine = Table(
     "quarantine",
@@ -505,6 +506,24 @@ sweep = Table(
     Column("mail_id", Text, primary_key=True),
     Column("times", Integer, nullable=False, server_default="1"),
     Column("swept_at", Double, nullable=False),
+)
+
+garbage = Table(
+    "garbage",
+    metadata,
+    # Segments that nothing needs: marked, then in the trash, then gone (libs.common.garbage).
+    Column("segment", Text, primary_key=True),
+    Column("octets", BigInteger, nullable=False),
+    Column("marked_at", Double, nullable=False),
+    Column("trashed_at", Double, nullable=True),
+)
+
+routine = Table(
+    "routine",
+    metadata,
+    # Work that one process of all does from time to time, and when it was last begun.
+    Column("name", Text, primary_key=True),
+    Column("begun_at", Double, nullable=False),
 )
 
 trace = Table(

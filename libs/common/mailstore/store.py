@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from sqlalchemy import ColumnElement, select
 
-from libs.common.blobstore.protocol import BlobRef, BlobStore, Spool
+from libs.common.blobstore.protocol import BlobMissing, BlobRef, BlobStore, Spool
 from libs.common.db import Database, Transaction
 from libs.common.db.bulk import in_list
 from libs.common.db.schema import mailbox, mailbox_message, message, vanished
@@ -246,7 +246,19 @@ class MailStore:
         start, stop = max(start - before, 0), min(stop - before, stored.content_size)
         if stop <= start:
             return head
-        return head + await self._blobs.read_range(stored.ref, start, stop)
+        try:
+            return head + await self._blobs.read_range(stored.ref, start, stop)
+        except BlobMissing:
+            # Compaction may have moved it weeks ago, and this reader kept the old place (rule 10).
+            return head + await self._blobs.read_range(await self._place(stored), start, stop)
+
+    async def _place(self, stored: Stored) -> BlobRef:
+        query = select(message.c.segment, message.c.record_offset, message.c.record_length)
+        async with self._database.reading() as transaction:
+            row = await transaction.one_or_none(query.where(message.c.mail_id == stored.mail_id))
+        if row is None:
+            raise BlobMissing(f"message {stored.mail_id} is gone")
+        return BlobRef(*row)
 
     async def append(
         self, account_id: int, name: str, items: Sequence[AppendItem]

@@ -3,7 +3,7 @@
 from libs.common.trace.ledger import accounted
 from libs.common.trace.parking import park
 from libs.common.trace.trace import TraceRow, TraceWriter, write_trace
-from libs.common.trace.watermark import Watermark, note_watermark
+from libs.common.trace.watermark import Watermark, note_watermark, taken_before
 
 __all__ = [
     "TraceRow",
@@ -12,5 +12,6 @@ __all__ = [
     "accounted",
     "note_watermark",
     "park",
+    "taken_before",
     "write_trace",
 ]

@@ -8,14 +8,33 @@ from __future__ import annotations
 
 import asyncio
 
-from sqlalchemy import case
+from sqlalchemy import case, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from libs.common.db import Database, DatabaseUnavailable, Transaction
 from libs.common.db.schema import watermark
+from libs.common.queue.protocol import Queue
 from libs.common.runtime.log import get_logger
 
 log = get_logger(__name__)
+QUEUES = ("filter", "delivery", "storage")
+"""The queues whose watermarks tell what was taken; relay's jobs are rows as well."""
+
+
+async def taken_before(database: Database, queue: Queue, now: float, margin: float) -> float:
+    """The time before which every job was taken by its consumers (rule 2).
+
+    An empty queue holds nothing back; a queue with jobs holds what is newer than the newest job
+    that was taken from it, minus a margin in seconds.
+    """
+    async with database.reading() as transaction:
+        rows = await transaction.rows(select(watermark.c.queue, watermark.c.received_at))
+    marks = {row.queue: row.received_at for row in rows}
+    line = now
+    for name in QUEUES:
+        if (await queue.depth(name)).jobs:
+            line = min(line, marks.get(name, 0.0) - margin)
+    return line
 
 
 async def note_watermark(transaction: Transaction, queue: str, received_at: float) -> None:

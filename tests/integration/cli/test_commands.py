@@ -186,3 +186,15 @@ def test_a_script_is_put_in_force_and_taken_back(holub: Holub, tmp_path: Path) -
     holub.must("sieve", "deactivate", whom, "main")
     holub.must("sieve", "delete", whom, "main")
     assert json.loads(holub.must("sieve", "list", whom, "--json")) == []
+
+
+def test_gc_says_what_it_would_do_and_does_it(holub: Holub) -> None:
+    """Two days of patience at least, so there is nothing yet that could go."""
+    assert json.loads(holub.must("gc", "--dry-run", "--json")) == {"forgotten": 0, "moved": 0}
+    assert "0 rows of messages that nothing needs" in holub.must("gc")
+
+    holub.env["HOLUB_STORAGE_GC_GRACE_DAYS"] = "3"
+    refused = holub.command("gc")
+
+    assert refused.returncode == 1
+    assert "must be more than gc_restore_days" in refused.stderr

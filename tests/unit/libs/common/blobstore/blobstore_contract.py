@@ -205,3 +205,41 @@ class BlobStoreContract:
 
         with pytest.raises(BlobError):
             await store.put(b"{}", b"x", key="k")
+
+    async def test_segments_of_an_hour_and_their_records_are_listed(self, store: BlobStore) -> None:
+        refs = [await store.put(b"%d" % n, b"x" * n, key=str(n)) for n in (1, 300_000, 3)]
+
+        listed = [s for hour in await store.hours() for s in await store.segments(hour)]
+        records = [entry for s in listed for entry in await store.records(s.key)]
+
+        assert {s.key for s in listed} == {ref.segment for ref in refs}
+        assert {(e.ref, e.header, e.size) for e in records} == set(
+            zip(refs, (b"1", b"300000", b"3"), (1, 300_000, 3), strict=True)
+        )
+        assert len(records) == len(refs)
+        assert sum(s.octets for s in listed) >= sum(ref.length for ref in refs)
+
+    @pytest.mark.parametrize("at", [0, -1])
+    async def test_the_records_of_a_damaged_segment_are_not_listed_as_all_of_it(
+        self, store: BlobStore, rewrite: Rewrite, at: int
+    ) -> None:
+        ref = await store.put(b'{"header":1}', b"x" * 100, key="k")
+
+        def damage(raw: bytes) -> bytes:
+            # Of a file a prelude or a checksum, of an object always its index.
+            place = at if at < 0 or ref.length == len(raw) else len(raw) - 20
+            return raw[:place] + bytes([raw[place] ^ 1]) + raw[place:][1:]
+
+        rewrite(ref.segment, damage)
+
+        with pytest.raises(BlobCorrupt):
+            await store.records(ref.segment)
+
+    async def test_the_records_of_a_segment_that_is_gone_are_missing(
+        self, store: BlobStore
+    ) -> None:
+        ref = await store.put(b"{}", b"x", key="k")
+        await store.delete(ref.segment)
+
+        with pytest.raises(BlobMissing):
+            await store.records(ref.segment)
