@@ -75,8 +75,12 @@ class Platform:
         most: int,
         concurrency: int = 1,
         interval: float | Callable[[], float] = 0.0,
+        patience: tuple[type[Exception], ...] = (),
     ) -> Worker:
-        """The loop over one queue: what cannot be done is parked, an outage is waited for."""
+        """The loop over one queue: what cannot be done is parked, an outage is waited for.
+
+        `patience` names further exceptions that mean an outage.
+        """
         return Worker(
             self.queue,
             queue,
@@ -86,7 +90,7 @@ class Platform:
             prefetch=most * concurrency * 2,
             concurrency=concurrency,
             interval=interval,
-            transient=(DatabaseUnavailable, QueueError, BlobError),
+            transient=(DatabaseUnavailable, QueueError, BlobError, *patience),
         )
 
     def note(self, role: str, text: str) -> None:

@@ -5,7 +5,7 @@ and the spam engines at the same time, and commits the `message` row with the ve
 writer wins, so that two filters never disagree.  Then it tells the ingress that waits, and hands
 what is wanted to delivery.
 
-Takes      filter
+Takes      filter; learn (what owners teach by sorting their mail)
 Gives      delivery; verdict replies
 Reads      records
 Writes     message, quarantine and outcome (what is held), trace, watermark

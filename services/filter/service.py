@@ -20,9 +20,11 @@ from services.filter.clamd import ClamdDropped, ScanFailed, open_clamd
 from services.filter.examine import Examined, Examiner
 from services.filter.fault import Unavailable
 from services.filter.judge import Judge
+from services.filter.learn import QUEUE as LEARN
+from services.filter.learn import Learner
 from services.filter.record import Decided, known, record
 from services.filter.settings import FilterSettings
-from services.filter.spam import open_spam
+from services.filter.spam import make_spam, open_engines
 from services.platform import Platform
 
 log = get_logger(__name__)
@@ -144,7 +146,7 @@ async def run(platform: Platform) -> None:
             sessions=settings.clamd_sessions,
             max_octets=settings.clamd_max_octets,
         ) as clamd,
-        open_spam(settings) as spam,
+        open_engines(settings) as engines,
     ):
         budget = OctetBudget(settings.memory_octets)
         resolver = open_resolver(platform.settings.dns_servers)
@@ -159,7 +161,7 @@ async def run(platform: Platform) -> None:
             # A host on our own network is asked about only where somebody set up DNS for that.
             local=bool(platform.settings.dns_servers),
         )
-        judge = Judge(clamd, settings.unscanned, authenticator, spam)
+        judge = Judge(clamd, settings.unscanned, authenticator, make_spam(settings, engines))
         examiner = Examiner(platform.blobs, judge, budget)
         role = Filter(platform, examiner)
         worker = platform.worker(
@@ -171,9 +173,13 @@ async def run(platform: Platform) -> None:
                 settings.interval_seconds if role.awaited else settings.unhurried_seconds
             ),
         )
+        learner = Learner(platform, engines, settings.spam_max_octets)
+        lessons = platform.worker(LEARN, learner.handle, most=16, patience=(Unavailable,))
         platform.ready(QUEUE)
         try:
-            await worker.run(platform.stopping)
+            async with asyncio.TaskGroup() as both:
+                both.create_task(lessons.run(platform.stopping))
+                await worker.run(platform.stopping)
         finally:
             await role.watermark.close()
             await resolver.close()

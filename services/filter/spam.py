@@ -115,19 +115,10 @@ def _field(score: Score, verdict: Verdict) -> str:
 
 
 @asynccontextmanager
-async def open_spam(settings: FilterSettings) -> AsyncIterator[Spam | None]:
-    """The engines that the settings name; None without any."""
-    engines = open_engines(settings)
-    try:
-        yield _spam(settings, engines) if engines else None
-    finally:
-        for engine in engines:
-            await engine.close()
-
-
-def open_engines(settings: FilterSettings) -> list[Engine]:
+async def open_engines(settings: FilterSettings) -> AsyncIterator[list[Engine]]:
     """One client for each kind of engine that is configured."""
     engines: list[Engine] = []
+    seconds, sessions = settings.spam_seconds, settings.spam_sessions
     if urls := _urls(settings.rspamd):
         # Imported here, so that nobody pays for an HTTP client that is not used.
         from services.filter.rspamd import Rspamd
@@ -137,16 +128,23 @@ def open_engines(settings: FilterSettings) -> list[Engine]:
                 urls,
                 controller=settings.rspamd_controller,
                 password=settings.rspamd_password.get_secret_value(),
-                seconds=settings.spam_seconds,
-                sessions=settings.spam_sessions,
+                seconds=seconds,
+                sessions=sessions,
             )
         )
     if urls := _urls(settings.spamd):
-        engines.append(Spamd(urls, seconds=settings.spam_seconds, sessions=settings.spam_sessions))
-    return engines
+        engines.append(Spamd(urls, seconds=seconds, sessions=sessions))
+    try:
+        yield engines
+    finally:
+        for engine in engines:
+            await engine.close()
 
 
-def _spam(settings: FilterSettings, engines: Sequence[Engine]) -> Spam:
+def make_spam(settings: FilterSettings, engines: Sequence[Engine]) -> Spam | None:
+    """What asks these engines; None without any."""
+    if not engines:
+        return None
     limits = {"rspamd": settings.rspamd_scores, "spamd": settings.spamd_scores}
     return Spam(
         [(engine, limits[engine.name]) for engine in engines],

@@ -9,6 +9,7 @@ from libs.common.jobs.envelope import Client, Envelope, Recipient
 from libs.common.jobs.job import (
     DeliveryJob,
     FilterJob,
+    LearnJob,
     RelayJob,
     StorageJob,
     Target,
@@ -25,6 +26,7 @@ __all__ = [
     "DeliveryJob",
     "Envelope",
     "FilterJob",
+    "LearnJob",
     "Origin",
     "Recipient",
     "RecordHeader",

@@ -1,6 +1,7 @@
 """The jobs, one structure for each queue.
 
-filter -> delivery -> storage and relay.  A job holds ids and the envelope, never content.
+filter -> delivery -> storage and relay; learn is for filter as well.  A job holds ids and the
+envelope, never content.
 """
 
 from __future__ import annotations
@@ -80,6 +81,15 @@ class RelayJob(msgspec.Struct, frozen=True, omit_defaults=True, tag="relay"):
     ver: int = 1
 
 
+class LearnJob(msgspec.Struct, frozen=True, omit_defaults=True, tag="learn"):
+    """Teach the spam engines: the owner of an account wants this message, or does not."""
+
+    mail_id: str
+    account: int
+    spam: bool
+    ver: int = 1
+
+
 class VerdictReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """The verdict, to the ingress process that waits for it (`Queue.reply`)."""
 
@@ -91,7 +101,7 @@ class VerdictReply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-Job = FilterJob | DeliveryJob | StorageJob | RelayJob
+Job = FilterJob | DeliveryJob | StorageJob | RelayJob | LearnJob
 
 _encoder = msgspec.json.Encoder()
 _decoders: dict[type[Any], msgspec.json.Decoder[Any]] = {}

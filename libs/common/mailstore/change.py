@@ -23,6 +23,7 @@ from libs.common.mailstore.append import (
     lock_mailboxes,
 )
 from libs.common.mailstore.flags import MAX_KEYWORDS, Flag
+from libs.common.mailstore.learn import Lesson, of_keywords, teach
 from libs.common.mailstore.mailbox import Entry, MailStoreError
 from libs.common.mailstore.recover import keep
 
@@ -72,6 +73,7 @@ async def change_flags(
         raise MailStoreError("NONEXISTENT", "the mailbox is gone")
     modseq = state[mailbox_id][1] + 1
     entries, failed, updates, unseen = [], [], [], 0
+    lessons: list[Lesson] = []
     for row in await sources(transaction, mailbox_id, uids):
         if unchangedsince is not None and row.modseq > unchangedsince:
             failed.append(row.uid)
@@ -82,10 +84,17 @@ async def change_flags(
             continue
         unseen += bool(row.flags & Flag.SEEN) - bool(new_flags & Flag.SEEN)
         updates.append({"u": row.uid, "f": new_flags, "k": new_keywords})
+        if new_keywords != row.keywords:
+            spam = of_keywords(row.keywords, new_keywords)
+            if spam is not None:
+                place = f"{mailbox_id}:{row.uid}:{modseq}"
+                lessons.append(Lesson(place, row.mail_id, spam))
         entries.append(_entry(row, new_flags, new_keywords, modseq))
     if updates:
         await _update(transaction, mailbox_id, modseq, updates)
         await change_counters(transaction, [(mailbox_id, 0, 0, unseen, 0)])
+    if lessons:
+        await teach(transaction, (await _owner(transaction, mailbox_id))[0], lessons)
     return entries, failed
 
 
@@ -123,7 +132,7 @@ async def expunge(
     transaction: Transaction, mailbox_id: int, uids: Sequence[int], recoverable_seconds: float
 ) -> list[int]:
     """Remove those of these messages that are \\Deleted; the UIDs removed."""
-    account_id = await _owner(transaction, mailbox_id)
+    account_id, _ = await _owner(transaction, mailbox_id)
     await lock_accounts(transaction, [account_id])
     state = await lock_mailboxes(transaction, [mailbox_id])
     rows = [r for r in await sources(transaction, mailbox_id, uids) if r.flags & Flag.DELETED]
@@ -150,9 +159,17 @@ async def remove(
 
 
 async def move(
-    transaction: Transaction, account_id: int, mailbox_id: int, uids: Sequence[int], to_id: int
+    transaction: Transaction,
+    account_id: int,
+    mailbox_id: int,
+    uids: Sequence[int],
+    to_id: int,
+    spam: bool | None = None,
 ) -> list[tuple[int, int]]:
-    """Move within an account that is locked; (old UID, new UID)."""
+    """Move within an account that is locked; (old UID, new UID).
+
+    `spam` is what the move says to the spam engines, if anything.
+    """
     state = await lock_mailboxes(transaction, [mailbox_id, to_id])
     if len(state) < _PAIR and mailbox_id != to_id:
         raise MailStoreError("NONEXISTENT", "the mailbox is gone")
@@ -163,20 +180,42 @@ async def move(
     new = await add(transaction, additions)
     raised = 2 if mailbox_id == to_id else 1
     await _remove(transaction, account_id, mailbox_id, state[mailbox_id][1] + raised, rows)
-    return [(row.uid, uid) for row, uid in zip(rows, new, strict=True)]
+    return await placed(transaction, account_id, to_id, rows, new, spam)
 
 
-async def require_owner(transaction: Transaction, account_id: int, mailbox_id: int) -> None:
-    """Whoever names a mailbox by its id must own it: isolation does not hang on callers (I7)."""
-    if await _owner(transaction, mailbox_id) != account_id:
+async def placed(
+    transaction: Transaction,
+    account_id: int,
+    to_id: int,
+    rows: Sequence[Row[Any]],
+    new: Sequence[int],
+    spam: bool | None,
+) -> list[tuple[int, int]]:
+    """(old UID, new UID) of what was put into a mailbox, which may be a lesson."""
+    pairs = list(zip(rows, new, strict=True))
+    if spam is not None:
+        lessons = [Lesson(f"{to_id}:{uid}", row.mail_id, spam) for row, uid in pairs]
+        await teach(transaction, account_id, lessons)
+    return [(row.uid, uid) for row, uid in pairs]
+
+
+async def require_owner(transaction: Transaction, account_id: int, mailbox_id: int) -> str:
+    """Whoever names a mailbox by its id must own it: isolation does not hang on callers (I7).
+
+    Gives its special use.
+    """
+    owner, special_use = await _owner(transaction, mailbox_id)
+    if owner != account_id:
         raise MailStoreError("NONEXISTENT", "the mailbox is gone")
+    return special_use
 
 
-async def _owner(transaction: Transaction, mailbox_id: int) -> int:
-    owner = await transaction.scalar(select(mailbox.c.account_id).where(mailbox.c.id == mailbox_id))
-    if owner is None:
+async def _owner(transaction: Transaction, mailbox_id: int) -> tuple[int, str]:
+    query = select(mailbox.c.account_id, mailbox.c.special_use).where(mailbox.c.id == mailbox_id)
+    row = await transaction.one_or_none(query)
+    if row is None:
         raise MailStoreError("NONEXISTENT", "the mailbox is gone")
-    return int(owner)
+    return row.account_id, row.special_use
 
 
 async def _remove(

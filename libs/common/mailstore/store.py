@@ -25,10 +25,12 @@ from libs.common.mailstore.change import (
     change_flags,
     expunge,
     move,
+    placed,
     remove,
     require_owner,
     sources,
 )
+from libs.common.mailstore.learn import of_move
 from libs.common.mailstore.mailbox import Entry, Mailbox, MailStoreError, Stored
 from libs.common.mailstore.messages import message_row
 from libs.common.mailstore.quota import Usage, check_room, usage
@@ -367,11 +369,12 @@ class MailStore:
 
         async def work(transaction: Transaction) -> list[tuple[int, int]]:
             await lock_accounts(transaction, [account_id])
-            await require_owner(transaction, account_id, mailbox_id)
+            source = await require_owner(transaction, account_id, mailbox_id)
             rows = await sources(transaction, mailbox_id, uids)
             await check_room(transaction, account_id, len(rows), sum(r.size for r in rows))
             new = await add(transaction, [Addition.again(account_id, to.id, r) for r in rows])
-            return [(row.uid, uid) for row, uid in zip(rows, new, strict=True)]
+            spam = of_move(source, to.special_use)
+            return await placed(transaction, account_id, to.id, rows, new, spam)
 
         pairs = await self._write(work, lambda done: [to.id] if done else [])
         return to.uidvalidity, pairs
@@ -384,8 +387,9 @@ class MailStore:
 
         async def work(transaction: Transaction) -> list[tuple[int, int]]:
             await lock_accounts(transaction, [account_id])
-            await require_owner(transaction, account_id, mailbox_id)
-            return await move(transaction, account_id, mailbox_id, uids, to.id)
+            source = await require_owner(transaction, account_id, mailbox_id)
+            spam = of_move(source, to.special_use)
+            return await move(transaction, account_id, mailbox_id, uids, to.id, spam)
 
         pairs = await self._write(work, lambda done: [mailbox_id, to.id] if done else [])
         return to.uidvalidity, pairs

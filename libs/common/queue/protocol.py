@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-QUEUES = ("filter", "delivery", "storage", "relay")
+QUEUES = ("filter", "delivery", "storage", "relay", "learn")
 """Every queue of work there is: the one list for topology, metrics and scaling."""
 
 JOB_QUEUES_ONE_BY_ONE = frozenset({"relay"})

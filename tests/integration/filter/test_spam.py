@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import smtplib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
@@ -33,7 +33,7 @@ from services.filter.authentication import Authentication
 from services.filter.engine import Question
 from services.filter.fault import Unavailable
 from services.filter.settings import FilterSettings
-from services.filter.spam import MARK, Spam, open_engines, open_spam
+from services.filter.spam import MARK, Spam, make_spam, open_engines
 from services.platform import Platform
 from tests.integration.filter.test_filter import (
     deliveries,
@@ -92,16 +92,17 @@ async def one(request: pytest.FixtureRequest) -> AsyncIterator[SimpleNamespace]:
     daemon = request.getfixturevalue(request.param)
     values = {request.param: daemon.url, "spam_seconds": 20.0, "rspamd_password": PASSWORD}
     settings = FilterSettings.load(**values)
-    (client,) = open_engines(settings)
-    yield SimpleNamespace(daemon=daemon, settings=settings, client=client)
-    await client.close()
+    async with open_engines(settings) as (client,):
+        yield SimpleNamespace(daemon=daemon, settings=settings, client=client)
 
 
 @asynccontextmanager
 async def spam(one: SimpleNamespace, **settings: object) -> AsyncIterator[Spam]:
-    async with open_spam(one.settings.model_copy(update=settings)) as opened:
-        assert opened is not None
-        yield opened
+    changed = one.settings.model_copy(update=settings)
+    async with open_engines(changed) as engines:
+        made = make_spam(changed, engines)
+        assert made is not None
+        yield made
 
 
 async def test_gtube_is_rejected_a_marker_is_junk_and_ham_is_accepted(
@@ -127,10 +128,10 @@ async def test_all_facts_of_the_session_are_handed_over(one: SimpleNamespace) ->
 
 
 async def test_rspamd_is_told_who_sent_it(rspamd: Rspamd) -> None:
-    (client,) = open_engines(FilterSettings.load(rspamd=rspamd.url, rspamd_password=PASSWORD))
-    score = await client.score(question(ham(), forged()))
-    unknown = await client.score(question(ham()))
-    await client.close()
+    settings = FilterSettings.load(rspamd=rspamd.url, rspamd_password=PASSWORD)
+    async with open_engines(settings) as (client,):
+        score = await client.score(question(ham(), forged()))
+        unknown = await client.score(question(ham()))
 
     assert {"R_SPF_FAIL", "DMARC_POLICY_REJECT"} <= set(score.tests)
     assert "R_SPF_FAIL" not in unknown.tests
@@ -221,23 +222,23 @@ def advert() -> bytes:
 
 
 async def test_spamassassin_learns(spamd: Spamd) -> None:
-    (client,) = open_engines(FilterSettings.load(spamd=spamd.url))
-    for _ in range(2):
-        await client.learn(ham(), spam=False, owner="bob@example.test")
-        await client.learn(advert(), spam=True, owner="bob@example.test")
+    async with open_engines(FilterSettings.load(spamd=spamd.url)) as (client,):
+        for _ in range(2):
+            await client.learn(ham(), spam=False, owner="bob@example.test")
+            await client.learn(advert(), spam=True, owner="bob@example.test")
 
-    score = await client.score(question(advert()))
+        score = await client.score(question(advert()))
 
     assert {"BAYES_99", "BAYES_95", "BAYES_80"} & set(score.tests)
 
 
 async def test_rspamd_learns_once_what_it_is_told_twice(rspamd: Rspamd) -> None:
-    (client,) = open_engines(FilterSettings.load(rspamd=rspamd.url, rspamd_password=PASSWORD))
+    settings = FilterSettings.load(rspamd=rspamd.url, rspamd_password=PASSWORD)
     before, wanted, unwanted = rspamd.learned(), ham(), advert()
-    for _ in range(2):
-        await client.learn(wanted, spam=False, owner="bob@example.test")
-        await client.learn(unwanted, spam=True, owner="bob@example.test")
-    await client.close()
+    async with open_engines(settings) as (client,):
+        for _ in range(2):
+            await client.learn(wanted, spam=False, owner="bob@example.test")
+            await client.learn(unwanted, spam=True, owner="bob@example.test")
 
     assert rspamd.learned() == before + 2
 
@@ -282,6 +283,30 @@ def test_junk_lands_in_junk_and_ham_in_the_inbox_with_both_scores(holub: Holub) 
     assert b"engine=rspamd" in wanted
     assert b"engine=spamd" in wanted
     assert "spamd" in holub.must("trace", "alice@example.test", "--json")
+
+
+def test_a_move_into_junk_and_one_out_of_it_are_learned(holub: Holub, rspamd: Rspamd) -> None:
+    before = rspamd.learned()
+    holub.send(advert(), "bob@example.test")
+    holub.wait_for("bob", 1)
+    with holub.imap("bob") as client:
+        client.select("INBOX")
+        assert client.uid("MOVE", "1", "Junk")[0] == "OK"
+    _until(lambda: rspamd.learned() == before + 1)
+
+    holub.send(ham(JUNK), "bob@example.test")
+    holub.wait_for("bob", 2, "Junk")
+    with holub.imap("bob") as client:
+        client.select("Junk")
+        assert client.uid("COPY", "2", "INBOX")[0] == "OK"
+    _until(lambda: rspamd.learned() == before + 2)
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 async def test_without_its_daemons_mail_goes_on_and_says_so(

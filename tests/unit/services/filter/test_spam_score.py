@@ -60,9 +60,12 @@ def test_a_rule_of_a_stranger_cannot_put_fields_into_the_message() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rspamd", "spamd"])
-def test_a_wrong_url_is_answered_with_the_right_form(kind: str) -> None:
+async def test_a_wrong_url_is_answered_with_the_right_form(kind: str) -> None:
+    settings = FilterSettings.load(**{kind: "ftp://x"})
+
     with pytest.raises(ValueError, match=f"HOLUB_FILTER_{kind.upper()}: write"):
-        open_engines(FilterSettings.load(**{kind: "ftp://x"}))
+        async with open_engines(settings):
+            pass
 
 
 def test_after_a_failure_a_daemon_rests_and_then_one_question_tries_it(
