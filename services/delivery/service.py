@@ -51,8 +51,7 @@ class Delivery:
         if marks := {i: mark for targets in found.values() for i, mark in targets.scripts}:
             await self._sieve.file(here, marks)
         routes = [(job, route(job, found, arrived)) for job, arrived in here]
-        async with self._database.transaction() as transaction:
-            return await write_plans(transaction, routes)
+        return await self._database.retry(lambda transaction: write_plans(transaction, routes))
 
     async def _hand_on(self, plans: Sequence[Plan]) -> None:
         storage = [encode(plan.storage) for plan in plans if plan.storage]

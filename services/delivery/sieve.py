@@ -27,6 +27,7 @@ from libs.protocols.sieve.action import (
     Keep,
     Redirect,
     Reject,
+    Vacation,
     describe,
 )
 from libs.protocols.sieve.message import Message
@@ -36,6 +37,7 @@ from services.delivery import notice
 from services.delivery.arrival import Arrival, Claim, Copy, join, usual_mailbox
 from services.delivery.scripts import Active, Scripts
 from services.delivery.settings import DeliverySettings
+from services.delivery.vacation import Vacations
 
 _HEAD_OCTETS = 256 * 1024
 """What is read of a message whose body no test asks for."""
@@ -94,6 +96,7 @@ class Sieve:
         self._blobs = blobs
         self._directory = directory
         self._scripts = Scripts(database)
+        self._vacations = Vacations(database, blobs, directory)
         self._limits = Limits(
             steps=settings.sieve_steps,
             seconds=settings.sieve_seconds,
@@ -123,6 +126,10 @@ class Sieve:
                 result = Result((Keep(implicit=True),), str(error), result.explained)
                 new = []
             await self._apply(read, arrival, active, result)
+            arrival.steps += _explanation(active, result)
+            for one in result.actions:
+                if isinstance(one, Vacation):
+                    await self._answer(read, arrival, here, one)
             waiting += [one for one in new if one.account in scripts]
         join(job, here)
 
@@ -200,7 +207,6 @@ class Sieve:
         elif not arrival.copies and not arrival.remote and not arrival.onward:
             arrival.state = "discarded"
             arrival.why = f"by the Sieve script {active.name!r} of {arrival.address}"
-        arrival.steps += _explanation(active, result)
         if result.fault and not active.told:
             # Told or not is decided with the plan; here it only saves work.
             active.told = True
@@ -210,6 +216,19 @@ class Sieve:
             arrival.notices.append(
                 await notice.store(self._blobs, job, arrival, kind, to, content, now, claim)
             )
+
+    async def _answer(self, read: _Read, arrival: Arrival, here: Here, action: Vacation) -> None:
+        others = {n for one in here.values() if one is not arrival for n in one.ns}
+        own = {arrival.address} | {
+            # An address that leads to others too is not one's own.
+            canonical(r.address)
+            for r in read.job.header.envelope.recipients
+            if r.n in arrival.ns and r.n not in others
+        }
+        message, now = await read.message(False), time.time()
+        arrival.steps.append(
+            await self._vacations.answer(read.job, arrival, own, action, message, now)
+        )
 
     async def _refuse(
         self, read: _Read, arrival: Arrival, active: Active, refused: Reject, now: float

@@ -139,6 +139,16 @@ Index(
     sqlite_where=sieve_script.c.active,
 )
 
+vacation_log = Table(
+    "vacation_log",
+    metadata,
+    # Whom a vacation answered, and until when he is not answered again (RFC 5230 §4.2).
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("sender", Text, primary_key=True),
+    Column("handle", Text, primary_key=True),
+    Column("until", Double, nullable=False),
+)
+
 alias = Table(
     "alias",
     metadata,

@@ -44,7 +44,25 @@ class Reject:
     """ereject: never by a message of its own where the protocol can say it."""
 
 
-Action = Keep | FileInto | Redirect | Discard | Reject
+@dataclass(frozen=True, slots=True)
+class Vacation:
+    """Answered, at most once for each sender and period (RFC 5230)."""
+
+    reason: str
+    seconds: int
+    """The period."""
+    handle: str
+    """What makes two answers the same one."""
+    subject: str = ""
+    sender: str = ""
+    """`:from`; empty: the address that the message was written to."""
+    addresses: tuple[str, ...] = ()
+    """More addresses of the owner, in lower case."""
+    mime: bool = False
+    """The reason is a MIME entity."""
+
+
+Action = Keep | FileInto | Redirect | Discard | Reject | Vacation
 
 
 def describe(action: Action) -> str:
@@ -58,6 +76,8 @@ def describe(action: Action) -> str:
             return f"redirect {_quote(address)}"
         case Reject(reason, extended):
             return f"{'ereject' if extended else 'reject'} {_quote(reason)}"
+        case Vacation(reason, seconds):
+            return f"vacation :seconds {seconds} {_quote(reason)}"
     return "discard"
 
 

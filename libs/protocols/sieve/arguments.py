@@ -47,6 +47,9 @@ class Scope:
 
     def need(self, extension: str, node: Node) -> None:
         """`SieveError` when the extension was not required."""
+        if extension == "vacation" and "vacation-seconds" in self.required:
+            # RFC 6131 §2: the longer one brings the shorter one with it.
+            return
         if extension and extension not in self.required:
             known = "" if extension in self.supported else ", which this server does not have"
             raise fail(f'{node.name} needs require "{extension}"{known}', node.token)

@@ -13,6 +13,7 @@ from libs.protocols.sieve.flags import flag_list, keep_flags, split_flags, varia
 from libs.protocols.sieve.parse import Node, fail
 from libs.protocols.sieve.run import Do, Run, Stop
 from libs.protocols.sieve.text import PRECEDENCE, Text, modify
+from libs.protocols.sieve.vacation import compile_vacation
 
 MAX_MAILBOX_OCTETS = 1_024
 _ADDRESS = re.compile(r"[^\s<>()\[\]\",;:\\@\x00-\x1f]{1,64}@[A-Za-z0-9\x80-\U0010ffff.-]{1,253}")
@@ -27,6 +28,7 @@ EXTENSION_OF = {
     "addflag": "imap4flags",
     "removeflag": "imap4flags",
     "error": "ihave",
+    "vacation": "vacation",
 }
 
 
@@ -189,4 +191,5 @@ _ACTIONS: dict[str, Callable[[Node, Scope], Do]] = {
     "addflag": _flag_command,
     "removeflag": _flag_command,
     "error": _error,
+    "vacation": compile_vacation,
 }

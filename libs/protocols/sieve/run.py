@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from libs.protocols.sieve.action import Action, Discard, FileInto, Keep, Redirect, Reject
+from libs.protocols.sieve.action import (
+    Action,
+    Discard,
+    FileInto,
+    Keep,
+    Redirect,
+    Reject,
+    Vacation,
+)
 from libs.protocols.sieve.fault import RunFault
 from libs.protocols.sieve.message import Halves, Message
 
@@ -109,8 +117,8 @@ class Run:
             self.implicit_keep = False
 
     def _agree(self, action: Action) -> None:
-        """A message is refused or taken, never both (RFC 5429 §2.1.3, §2.2.2)."""
-        other = Keep | FileInto | Redirect if isinstance(action, Reject) else Reject
+        """A message is refused or taken, never both (RFC 5429 §2.1.3, §2.2.2; RFC 5230 §4.7)."""
+        other = Keep | FileInto | Redirect | Vacation if isinstance(action, Reject) else Reject
         if any(isinstance(one, other) and one != action for one in self.actions):
             raise RunFault("reject together with another action")
 

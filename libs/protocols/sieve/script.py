@@ -42,6 +42,8 @@ EXTENSIONS = frozenset(
         "environment",
         "ihave",
         "regex",
+        "vacation",
+        "vacation-seconds",
     }
 )
 """Each has its tests in `tests/unit/libs/protocols/sieve`."""

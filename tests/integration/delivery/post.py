@@ -39,10 +39,12 @@ from libs.common.jobs import (
     new_mail_id,
 )
 from libs.common.jobs.record import encode_header
+from libs.common.mailstore.messages import message_row
 from libs.common.queue import open_queue
 from libs.common.runtime.health import Health
 from libs.common.runtime.settings import PlatformSettings
 from libs.common.scripts import activate, put_script
+from libs.protocols.message.summary import summarise
 from services.delivery.service import run as deliver
 from services.filter.service import run as look
 from services.platform import Platform
@@ -103,6 +105,14 @@ class Post:
         )
         ref = await self.platform.blobs.put(encode_header(header), content, key=header.mail_id)
         return DeliveryJob(ref, header, len(content), verdict, prefix)
+
+    async def row(self, job: DeliveryJob, content: bytes = CONTENT) -> None:
+        """The row that filter would write."""
+        values = message_row(
+            job.header, job.blob, job.size, b"", summarise(content), verdict=job.verdict
+        )
+        async with self.platform.database.transaction() as transaction:
+            await transaction.insert(message, [values])
 
     async def ended(self, mail_id: str, count: int) -> None:
         async def done() -> bool:

@@ -6,11 +6,9 @@ import pytest
 from sqlalchemy import update
 
 from libs.common.blobstore.protocol import BlobRef
-from libs.common.db.schema import effect, message, outbox, sieve_script
-from libs.common.jobs import Client, DeliveryJob, RelayJob, Verdict, decode, encode
+from libs.common.db.schema import effect, outbox, sieve_script
+from libs.common.jobs import Client, RelayJob, Verdict, decode, encode
 from libs.common.mailstore import Flag
-from libs.common.mailstore.messages import message_row
-from libs.protocols.message.summary import summarise
 from tests.integration.delivery.post import CONTENT, DOMAIN, Post, eventually
 
 ELSEWHERE = "friend@far.example"
@@ -83,7 +81,9 @@ async def test_junk_stays_junk_unless_the_script_files_it(post: Post) -> None:
     await post.script("bob", 'require "fileinto"; fileinto "Archive";')
 
     job = await post.job("alice", "bob", verdict=Verdict.JUNK)
-    await _message_row(post, job)
+    await post.row(job)
+    await post.platform.queue.put("delivery", [encode(job)])
+    await post.ended(job.header.mail_id, 2)
 
     assert await post.boxes("alice") == {"Junk": ["hello"]}
     assert await post.boxes("bob") == {"Archive": ["hello"]}
@@ -276,15 +276,6 @@ async def test_a_large_message_is_read_as_far_as_the_script_looks(post: Post) ->
 
     assert await post.boxes("alice") == {"Archive": ["hello"]}
     assert await post.boxes("bob") == {"Archive": ["hello"]}
-
-
-async def _message_row(post: Post, job: DeliveryJob) -> None:
-    """Through filter for its row, then through delivery with another verdict."""
-    row = message_row(job.header, job.blob, job.size, b"", summarise(CONTENT), verdict=job.verdict)
-    async with post.platform.database.transaction() as transaction:
-        await transaction.insert(message, [row])
-    await post.platform.queue.put("delivery", [encode(job)])
-    await post.ended(job.header.mail_id, len(job.header.envelope.recipients))
 
 
 async def _idle(post: Post, queue: str) -> bool:
