@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from libs.common.accounts.authenticator import Authenticator
 from libs.common.accounts.settings import AuthenticationSettings
+from libs.common.accounts.shared_secret import open_sealer
 from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobError, BlobStore
 from libs.common.db import Database, DatabaseUnavailable, open_database
@@ -18,6 +19,7 @@ from libs.common.queue import open_queue
 from libs.common.queue.protocol import Queue, QueueError
 from libs.common.queue.worker import Handle, Worker
 from libs.common.runtime.health import Health
+from libs.common.runtime.sealer import Sealer
 from libs.common.runtime.settings import PlatformSettings
 from libs.common.trace import park
 
@@ -57,6 +59,10 @@ class Platform:
         if self._authenticator is not None:
             await self._authenticator.close()
         await self.limits.close()
+
+    async def sealer(self) -> Sealer:
+        """What private keys are sealed with."""
+        return await open_sealer(self.database, self.settings.secret.get_secret_value())
 
     def mailstore(self) -> MailStore:
         """The mailboxes; what is expunged can be had back for the days that are set."""

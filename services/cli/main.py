@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import operate, recoverable, resources
+from services.cli import operate, recoverable, resources, signing
 from services.cli.resources import Json
 from services.cli.sieve import sieve
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 for _name, _commands in (
     ("tenant", resources.tenant),
     ("domain", resources.domain),
+    ("dkim", signing.dkim),
     ("account", resources.account),
     ("alias", resources.alias),
     ("key", resources.key),

@@ -8,18 +8,20 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from libs.common.blobstore.protocol import BlobError, BlobStore
-from libs.common.jobs import Recipient, RelayJob
+from libs.common.jobs import Recipient, RecordHeader, RelayJob
 from services.relay.claim import Claim, Unit
 from services.relay.fate import Fate, deferred
 from services.relay.mx import RouteFailed
 from services.relay.next_hop import NextHop, proving
 from services.relay.outgoing import outgoing_head, split_head
+from services.relay.signing import KeyUnreadable, Signing
 from services.relay.smtp_client import Connection, ConnectionLost, Connections
 from services.relay.transaction import NotBegun, Parcel, transact
 
 WHOLE_OCTETS = 1024 * 1024
 """Content up to this size is read as one, and verified; a larger one is read in blocks."""
 BLOCK_OCTETS = 256 * 1024
+Sign = Callable[[Parcel], Awaitable[bytes]]
 
 
 class Route(Protocol):
@@ -54,8 +56,10 @@ class Attempter:
         route: Route,
         *,
         seconds: float,
+        signing: Signing | None = None,
     ) -> None:
         self._blobs = blobs
+        self._signing = signing
         self._connections = connections
         self._route = route
         self._seconds = seconds
@@ -84,6 +88,8 @@ class Attempter:
             return _all(group, failed.fate)
         except TimeoutError:
             return _all(group, deferred("4.4.2", f"not done in {self._seconds:.0f} s", domain))
+        except KeyUnreadable as error:
+            return _all(group, deferred("4.3.0", f"a fault of ours: {error}"))
         except BlobError as error:
             return _all(group, deferred("4.3.0", f"our store does not give the message: {error}"))
 
@@ -133,7 +139,15 @@ class Attempter:
                 yield await self._blobs.read_range(job.blob, start, stop)
 
         size = job.size + len(leaving) - len(head)
-        return Parcel(job.header.envelope, group, size, leaving, rest, fence)
+        sign = await self._signed_by(job.header, leaving)
+        return Parcel(job.header.envelope, group, size, leaving, rest, fence, sign)
+
+    async def _signed_by(self, header: RecordHeader, head: bytes) -> Sign | None:
+        signing = self._signing
+        signers = await signing.signers(header, head) if signing else ()
+        if signing is None or not signers:
+            return None
+        return lambda parcel: signing.fields(header.mail_id, signers, parcel)
 
 
 def _all(group: tuple[Recipient, ...], fate: Fate) -> dict[int, Fate]:

@@ -74,12 +74,11 @@ def split_head(content: bytes) -> tuple[bytes, bytes]:
     return content[:end], content[end:]
 
 
-class DotWriter:
-    """Content to what stands between DATA and the final dot, block by block.
+class LineEnds:
+    """Content with CRLF at the end of every line, block by block, whatever was stored.
 
-    Every line ends with CRLF, whatever was stored: a bare CR or LF that leaves could be read by
-    another host as the end of the message (SMTP smuggling).  Lines that begin with a dot get a
-    second one (RFC 5321 §4.5.2).
+    A bare CR or LF that leaves could be read by another host as the end of the message (SMTP
+    smuggling).
     """
 
     def __init__(self) -> None:
@@ -87,7 +86,7 @@ class DotWriter:
         self._cr = False
 
     def feed(self, block: bytes) -> bytes:
-        """The next block, as it goes on the wire."""
+        """The next block; it never ends between CR and LF."""
         if not block:
             return b""
         if self._cr:
@@ -98,6 +97,31 @@ class DotWriter:
         ends = block.count(b"\r\n")
         if block.count(b"\n") != ends or block.count(b"\r") != ends:
             block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+        if block:
+            self._at_line_start = block.endswith(b"\r\n")
+        return block
+
+    def finish(self) -> bytes:
+        """What is missing: nothing, or the end of the last line."""
+        if self._cr or not self._at_line_start:
+            self._cr, self._at_line_start = False, True
+            return b"\r\n"
+        return b""
+
+
+class DotWriter:
+    """Content to what stands between DATA and the final dot, block by block.
+
+    Lines that begin with a dot get a second one (RFC 5321 §4.5.2).
+    """
+
+    def __init__(self) -> None:
+        self._at_line_start = True
+        self._ends = LineEnds()
+
+    def feed(self, block: bytes) -> bytes:
+        """The next block, as it goes on the wire."""
+        block = self._ends.feed(block)
         if not block:
             return b""
         starts_line = self._at_line_start
@@ -106,8 +130,5 @@ class DotWriter:
         return b"." + block if starts_line and block.startswith(b".") else block
 
     def finish(self) -> bytes:
-        """What is missing before `.CRLF`: nothing, or the end of the last line."""
-        if self._cr or not self._at_line_start:
-            self._cr, self._at_line_start = False, True
-            return b"\r\n"
-        return b""
+        """What is missing before `.CRLF`."""
+        return self._ends.finish()

@@ -11,11 +11,13 @@ from libs.common.dns.signed import SignedResolver
 from services.platform import Platform
 from services.relay.attempt import Attempter
 from services.relay.dane import Dane
+from services.relay.key_keeper import KeyKeeper
 from services.relay.mx import MxRoute
 from services.relay.next_hop import parse_logins
 from services.relay.relay import QUEUE, Relay
 from services.relay.route import Routes
 from services.relay.settings import RelaySettings
+from services.relay.signing import Signing
 from services.relay.smtp_client import Connections, Timeouts
 from services.relay.tls import TlsContexts
 from services.relay.tls_policy import parse_levels
@@ -37,12 +39,15 @@ async def run(platform: Platform) -> None:
         most_messages=settings.messages_per_connection,
     )
     resolver = open_resolver(platform.settings.dns_servers)
+    sealer = await platform.sealer()
     attempter = Attempter(
         platform.blobs,
         connections,
         _routes(resolver, settings, platform.settings.dns_servers),
         seconds=settings.attempt_seconds,
+        signing=Signing(platform.database, sealer) if settings.dkim else None,
     )
+    keeper = KeyKeeper(platform.database, sealer, resolver, settings)
     owner = f"{settings.hostname}:{os.getpid()}:{secrets.token_hex(4)}"
     relay = Relay(platform.database, platform.blobs, attempter, settings, owner)
     worker = platform.worker(QUEUE, relay.handle, most=settings.at_once)
@@ -51,6 +56,7 @@ async def run(platform: Platform) -> None:
         asyncio.create_task(relay.renew_for_ever()),
         asyncio.create_task(_tidy(connections, settings.idle_seconds)),
         asyncio.create_task(relay.open_when(platform.stopping)),
+        *([asyncio.create_task(keeper.work_for_ever())] if settings.dkim else []),
     ]
     all_others = settings.fixed_routes.get("*")
     platform.note(QUEUE, f"next hop {all_others}" if all_others else "next hops by MX records")

@@ -47,6 +47,21 @@ class RelaySettings(HolubSettings):
     allow_private: bool = False
     """Whether DNS may lead to loopback and private addresses: for networks of one's own."""
 
+    dkim: bool = True
+    """Whether what accounts send is signed with the keys of its author's domain (RFC 6376)."""
+
+    dkim_check_seconds: float = Field(default=300, ge=1)
+    """Time between two looks at the keys: are the new ones in DNS, are old ones to be retired?"""
+
+    dkim_wait_seconds: float = Field(default=900, ge=0)
+    """How long a new key must have been seen in DNS before it signs: all name servers have it."""
+
+    dkim_retire_seconds: float = Field(default=8 * 86400, ge=0)
+    """How long the record of a key that signs no more stays in DNS: longer than mail is tried."""
+
+    dkim_rotate_days: float = Field(default=0, ge=0)
+    """New keys are made when the last ones are so old; 0: only by `holub dkim rotate`."""
+
     at_once: int = Field(default=20, ge=1, le=1000)
     """Attempts under way at the same time in one process; each has a connection."""
 

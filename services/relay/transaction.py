@@ -20,6 +20,7 @@ MOST_RECIPIENTS = 100
 """In one transaction: what every host must take (RFC 5321 §4.5.3.1.8)."""
 MOST_CONVERTED = 32 * 1024 * 1024
 """Octets of a message that is made 7-bit for a host without 8BITMIME."""
+SIGNATURES_OCTETS = 2048
 _UNFIT = re.compile(r"[\x00-\x1f\x7f<>]")
 
 
@@ -45,6 +46,8 @@ class Parcel:
     """The content after the header section."""
     fence: Callable[[], Awaitable[None]]
     """Called right before the dot; raises `FenceLost`."""
+    sign: Callable[[Parcel], Awaitable[bytes]] | None = None
+    """Gives the fields that go before the head, for the octets that just this host gets."""
 
 
 def needs_smtputf8(parcel: Parcel) -> bool:
@@ -81,7 +84,8 @@ def mail_command(parcel: Parcel, extensions: dict[str, str]) -> str:
     envelope = parcel.envelope
     words = [f"MAIL FROM:<{envelope.reverse_path}>"]
     if "SIZE" in extensions:
-        words.append(f"SIZE={parcel.size}")
+        # An estimate is enough (RFC 1870 §5), and the signatures are not made yet.
+        words.append(f"SIZE={parcel.size + (SIGNATURES_OCTETS if parcel.sign else 0)}")
     if envelope.body == "8BITMIME" and "8BITMIME" in extensions:
         words.append("BODY=8BITMIME")
     if needs_smtputf8(parcel):
@@ -213,8 +217,9 @@ async def _nothing(connection: Connection) -> None:
 async def _content(connection: Connection, parcel: Parcel) -> Fate:
     """Send the content; what the host says of it."""
     host, dots = str(connection.hop), DotWriter()
+    signatures = await parcel.sign(parcel) if parcel.sign else b""
     try:
-        await connection.write(dots.feed(parcel.head))
+        await connection.write(dots.feed(signatures + parcel.head))
         async for block in parcel.rest():
             await connection.write(dots.feed(block))
         await connection.write(dots.finish())

@@ -8,8 +8,9 @@ import os
 
 from sqlalchemy import select
 
+from libs.common.accounts.shared_secret import shared_secret
 from libs.common.db import Database
-from libs.common.db.schema import account, secret, without_scram
+from libs.common.db.schema import account, without_scram
 from libs.protocols.sasl.prepare import saslprep
 from libs.protocols.sasl.scram import ITERATIONS, ScramKeys, decode_keys
 
@@ -38,9 +39,8 @@ async def find_keys(database: Database, login: str, hash_name: str) -> ScramKeys
         stored = await transaction.scalar(
             select(account.c.password_hash).where(account.c.address == login)
         )
-        # Read always, so that it takes the same time.
-        known = await transaction.scalar(select(secret.c.value).where(secret.c.name == _NOBODY))
-    nobody = bytes(known) if known else await _make_secret(database)
+    # Read always, so that it takes the same time.
+    nobody = await shared_secret(database, _NOBODY)
     found = decode_keys((stored or "").partition(" ")[2]).get(hash_name)
     # RFC 5802 §9: a salt that is made up must look like one that is kept.
     salt = hmac.digest(nobody, f"{hash_name}\0{login}".encode(), hashlib.sha256)[:SALT_OCTETS]
@@ -53,11 +53,3 @@ async def everybody_has_keys(database: Database) -> bool:
         keyless = without_scram(account.c.password_hash)
         query = select(account.c.id).where(keyless, account.c.enabled).limit(1)
         return await transaction.one_or_none(query) is None
-
-
-async def _make_secret(database: Database) -> bytes:
-    async with database.transaction() as transaction:
-        new = {"name": _NOBODY, "value": os.urandom(32)}
-        await transaction.insert(secret, [new], ignore=True)
-        found = await transaction.scalar(select(secret.c.value).where(secret.c.name == _NOBODY))
-    return bytes(found)

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
+from libs.common.accounts.dkim_keys import ALGORITHMS, add_keys
 from libs.common.accounts.registry import (
     AlreadyExists,
     NotFound,
@@ -17,10 +18,12 @@ from libs.common.accounts.registry import (
 )
 from libs.common.admin import audit, reach
 from libs.common.admin.check import Check, accept
+from libs.common.admin.dkim import make_keys
 from libs.common.admin.page import page, plain
 from libs.common.admin.principal import Principal
 from libs.common.db import Database, Transaction
 from libs.common.db.schema import domain, tenant
+from libs.common.runtime.sealer import Sealer
 
 _SHOWN = (
     domain.c.name,
@@ -69,10 +72,20 @@ async def get_domain(database: Database, who: Principal, name: str) -> dict[str,
 
 
 async def create_domain(
-    database: Database, who: Principal, name: str, *, tenant_name: str = "", catch_all: str = ""
+    database: Database,
+    who: Principal,
+    name: str,
+    *,
+    tenant_name: str = "",
+    catch_all: str = "",
+    sealer: Sealer | None = None,
 ) -> dict[str, Any]:
-    """Take mail for a domain; the tenant is one's own, or (platform) the one named."""
+    """Take mail for a domain; the tenant is one's own, or (platform) the one named.
+
+    With a sealer it has DKIM keys from the start; else relay makes them when it finds none.
+    """
     name = check_domain(name)
+    keys = await make_keys(name, ALGORITHMS) if sealer else []
     async with database.transaction() as transaction:
         number = await _tenant_id(transaction, who, tenant_name)
         row = {
@@ -83,6 +96,9 @@ async def create_domain(
         }
         if not await transaction.insert_new(domain, [row], ("name",)):
             raise AlreadyExists("domain", f"{name} exists already")
+        if sealer:
+            new = await transaction.scalar(select(domain.c.id).where(domain.c.name == name))
+            await add_keys(transaction, int(new), name, keys, sealer)
         await audit.note(transaction, who, "domain.create", name, tenant_id=number)
         return await find_domain(transaction, who, name)
 

@@ -83,6 +83,26 @@ domain = Table(
     Column("created_at", Double, nullable=False),
 )
 
+dkim_key = Table(
+    "dkim_key",
+    metadata,
+    _id(),
+    Column("domain_id", Id, ForeignKey("domain.id", ondelete="CASCADE"), nullable=False),
+    Column("selector", Text, nullable=False),
+    Column("algorithm", Text, nullable=False),
+    # new (to be published), signing, retiring (published, signs no more), retired.
+    Column("state", Text, nullable=False, server_default="new"),
+    # PKCS #8, sealed (libs.common.runtime.sealer); empty once it is retired.
+    Column("private_key", LargeBinary, nullable=False),
+    Column("record", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    # Since when DNS has it; NULL: not seen yet.
+    Column("seen_at", Double, nullable=True),
+    UniqueConstraint("domain_id", "selector"),
+    CheckConstraint("state IN ('new','signing','retiring','retired')", name="state"),
+)
+
 account = Table(
     "account",
     metadata,

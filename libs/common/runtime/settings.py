@@ -6,9 +6,10 @@ Every knob is an environment variable `HOLUB_...`; its docstring is its document
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -37,12 +38,18 @@ class HolubSettings(BaseSettings):
         except ValidationError as error:
             wrong += [
                 f"{prefix}{'_'.join(str(at) for at in e['loc']).upper()}: {e['msg']}"
-                f" (it is {e['input']!r})"
+                + ("" if cls._is_secret(e["loc"]) else f" (it is {e['input']!r})")
                 for e in error.errors()
             ]
         if wrong:
             raise SettingsError("\n".join(wrong))
         return settings
+
+    @classmethod
+    def _is_secret(cls, at: Sequence[int | str]) -> bool:
+        """Whether the value of this field must not be shown."""
+        field = cls.model_fields.get(str(at[0])) if at else None
+        return field is not None and field.annotation is SecretStr
 
     @classmethod
     def _unknown(cls, prefix: str, environment: Any) -> list[str]:
@@ -67,6 +74,12 @@ class PlatformSettings(HolubSettings):
 
     blob_url: str = "file:var/blobs"
     """Content: `file:PATH` or `s3://KEY:SECRET@HOST:PORT/BUCKET?region=R&http=1`."""
+
+    secret: SecretStr = SecretStr("")
+    """What private keys in the database are sealed with: 32 random characters or more, the same
+    for all roles, kept apart from the database and its backups.  Several by commas: the first one
+    seals, all of them open.  Empty: a secret in the database itself, which protects single rows
+    that get lost, but not a database that is stolen as a whole."""
 
     dns_servers: str = ""
     """Comma-separated `ADDRESS[:PORT]` of the resolvers that are asked; empty: the system's."""
@@ -100,6 +113,14 @@ class PlatformSettings(HolubSettings):
 
     database_pool: int = Field(default=8, ge=1, le=100)
     """Connections to PostgreSQL in one process."""
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        items = [item.strip() for item in value.get_secret_value().split(",") if item.strip()]
+        if any(len(item) < 32 for item in items):
+            raise ValueError("each secret must have 32 characters or more: openssl rand -hex 32")
+        return value
 
     @field_validator("log_level")
     @classmethod

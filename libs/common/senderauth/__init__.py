@@ -15,11 +15,12 @@ from libs.common.senderauth.dkim import DkimResult, verify_dkim
 from libs.common.senderauth.dmarc import DmarcResult, check_dmarc
 from libs.common.senderauth.iprev import IprevResult, check_iprev
 from libs.common.senderauth.sign import Signer, dkim_fields
-from libs.common.senderauth.signed import SignedMessage
+from libs.common.senderauth.signed import BodyHash, SignedMessage
 from libs.common.senderauth.spf import SpfResult, check_spf
 
 __all__ = [
     "ArcResult",
+    "BodyHash",
     "DkimResult",
     "DmarcResult",
     "IprevResult",

@@ -81,6 +81,18 @@ async def fetch_key(resolver: Resolver, domain: str, selector: str) -> PublicKey
     raise error
 
 
+async def is_published(resolver: Resolver, name: str, record: str) -> bool:
+    """Whether DNS has just this key record at the name; `DnsUnavailable`."""
+    wanted = parse_tags(record.encode())["p"]
+    for found in (await resolver.txt(name)).records[:4]:
+        try:
+            if without_space(parse_tags(found).get("p", "")) == wanted:
+                return True
+        except BadTags:
+            continue
+    return False
+
+
 @lru_cache(maxsize=4096)
 def parse_key(record: bytes) -> PublicKey:
     """The key in a TXT record; `BadKey`."""

@@ -10,24 +10,34 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
+    load_der_private_key,
     load_pem_private_key,
 )
 
 from libs.common.dns.answer import canonical_name
 from libs.common.senderauth.signed import SignedMessage, relaxed_field
 
-OVERSIGNED = (b"from", b"to", b"cc", b"subject", b"date", b"reply-to", b"message-id")
+OVERSIGNED = (
+    b"from",
+    b"to",
+    b"cc",
+    b"subject",
+    b"date",
+    b"reply-to",
+    b"message-id",
+    b"mime-version",
+    b"content-type",
+)
 """Named once more than they are there, so that nobody can add another one (RFC 6376 §8.15)."""
 OTHERS = (
     b"sender",
     b"in-reply-to",
     b"references",
-    b"mime-version",
-    b"content-type",
     b"content-transfer-encoding",
     b"list-id",
     b"list-unsubscribe",
@@ -53,7 +63,16 @@ class Signer:
 
         Keep it: reading a key costs more than signing with it.
         """
-        key = load_pem_private_key(pem, None)
+        return cls.checked(domain, selector, load_pem_private_key(pem, None))
+
+    @classmethod
+    def load_der(cls, domain: str, selector: str, der: bytes) -> Signer:
+        """The same from PKCS #8 in DER."""
+        return cls.checked(domain, selector, load_der_private_key(der, None))
+
+    @classmethod
+    def checked(cls, domain: str, selector: str, key: PrivateKeyTypes) -> Signer:
+        """The same from a key; `ValueError` when it is none for DKIM."""
         if isinstance(key, RSAPrivateKey):
             if key.key_size < 1024:
                 raise ValueError(f"an RSA key of {key.key_size} bits signs nothing: make 2048")
@@ -86,13 +105,16 @@ class Signer:
         return self.key.sign(hashlib.sha256(data).digest())
 
 
-def dkim_fields(content: bytes, signers: Sequence[Signer], now: int) -> bytes:
+def dkim_fields(
+    content: bytes, signers: Sequence[Signer], now: int, body_hash: bytes | None = None
+) -> bytes:
     """One DKIM-Signature field for each signer, to be put before the content.
 
-    The content is exactly what goes out, prefix and all, with CRLF line ends.  Content over a
-    MiB is better signed in a thread.  `ValueError` for a message without From.
+    The content is exactly what goes out, prefix and all, with CRLF line ends; with a `body_hash`
+    (`BodyHash`) it is the header section alone.  RSA takes a millisecond in which other threads
+    can run.  `ValueError` for a message without From.
     """
-    message = SignedMessage(content)
+    message = SignedMessage(content, body_hash=body_hash)
     if not message.fields(b"from"):
         raise ValueError("a message without From cannot be signed (RFC 6376 §5.4)")
     names = signed_names(message)

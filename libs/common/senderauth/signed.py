@@ -21,13 +21,16 @@ IN_LOOP_OCTETS = 1024 * 1024
 class SignedMessage:
     """The octets of one message, with CRLF line ends."""
 
-    def __init__(self, content: bytes, header: Header | None = None) -> None:
+    def __init__(
+        self, content: bytes, header: Header | None = None, body_hash: bytes | None = None
+    ) -> None:
+        """`body_hash`: of the relaxed body, when the content is the header section alone."""
         if content.count(b"\n") != content.count(b"\r\n"):
             # Signers canonicalise what SMTP would carry (RFC 6376 §5.3).
             content, header = _BARE_LF.sub(b"\r\n", content), None
         self.content = content
         self.header = parse_header(content) if header is None else header
-        self._hashes: dict[bool, bytes] = {}
+        self._hashes: dict[bool, bytes] = {} if body_hash is None else {True: body_hash}
         self._by_name: dict[bytes, list[Field]] = {}
         for field in self.header.fields:
             self._by_name.setdefault(field.name, []).append(field)
@@ -89,15 +92,61 @@ def relaxed_field(name: bytes, value: bytes) -> bytes:
 
 def relaxed_body(body: bytes) -> bytes:
     """RFC 6376 §3.4.4, in steps of C speed."""
-    if b"\t" in body:
-        body = body.replace(b"\t", b" ")
-    while b"  " in body:
-        body = body.replace(b"  ", b" ")
-    body = body.replace(b" \r\n", b"\r\n")
+    body = _relaxed_lines(body)
     if body.endswith(b" "):
         body = body[:-1]
     canonical = _one_end(body)
     return b"" if canonical == b"\r\n" else canonical
+
+
+class BodyHash:
+    """The hash of a relaxed body that comes in blocks, with CRLF line ends."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self._line: list[bytes] = []
+        self._empty = 0
+
+    def feed(self, block: bytes) -> None:
+        """The next block; no CRLF is divided between two of them."""
+        end = block.rfind(b"\r\n") + 2
+        if end < 2:
+            self._line.append(block)
+            return
+        self._lines(b"".join([*self._line, block[:end]]))
+        self._line = [block[end:]]
+
+    def _lines(self, lines: bytes) -> None:
+        canonical = _relaxed_lines(lines)
+        end = _last_text(canonical)
+        if end:
+            self._sha256.update(b"\r\n" * self._empty + canonical[:end])
+            self._empty = 0
+        self._empty += (len(canonical) - end) // 2
+
+    def digest(self) -> bytes:
+        """Of all that came; empty lines at the end do not count."""
+        last = b"".join(self._line)
+        if last:
+            self._lines(last + b"\r\n")
+            self._line = []
+        return self._sha256.digest()
+
+
+def _last_text(body: bytes) -> int:
+    """Where the last line that is not empty ends, with its CRLF; 0: there is none."""
+    end = len(body)
+    while body.endswith(b"\r\n\r\n", 0, end):
+        end -= 2
+    return 0 if end == 2 and body.startswith(b"\r\n") else end
+
+
+def _relaxed_lines(lines: bytes) -> bytes:
+    if b"\t" in lines:
+        lines = lines.replace(b"\t", b" ")
+    while b"  " in lines:
+        lines = lines.replace(b"  ", b" ")
+    return lines.replace(b" \r\n", b"\r\n")
 
 
 def simple_body(body: bytes) -> bytes:

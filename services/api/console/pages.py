@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from libs.common.accounts.authenticator import Attempt, TooManyFailures, WrongCredentials
 from libs.common.accounts.credential import PasswordVerifier, hash_password
 from libs.common.accounts.registry import NotFound, RegistryError
-from libs.common.admin import accounts, audit, domains, parked, quarantine, queues, trace
+from libs.common.admin import accounts, audit, dkim, domains, parked, quarantine, queues, trace
 from libs.common.admin.doctor import examine, records_for
 from libs.common.admin.principal import Principal
 from libs.common.admin.sessions import close_session, open_session
@@ -255,7 +255,8 @@ async def domain_page(database: DatabaseOf, who: Visitor, name: str) -> Response
     _need(who, "doctor:read")
     found = await domains.get_domain(database, who, name.replace("\0", ""))
     site = site_of()
-    records = records_for(found["name"], site.mail_host, site.mta_sts_mode)
+    keys = await dkim.list_keys(database, who, found["name"])
+    records = records_for(found["name"], site.mail_host, site.mta_sts_mode, keys)
     return _page("domain", who, "/domains", domain=found, records=records)
 
 
@@ -264,9 +265,10 @@ async def doctor_part(platform: PlatformOf, who: Visitor, name: str) -> Response
     """The findings alone."""
     _need(who, "doctor:read")
     found = await domains.get_domain(platform.database, who, name.replace("\0", ""))
+    keys = await dkim.list_keys(platform.database, who, found["name"])
     resolver = open_resolver(platform.settings.dns_servers)
     try:
-        findings = await examine(resolver, found["name"], site_of())
+        findings = await examine(resolver, found["name"], site_of(), keys)
     finally:
         await resolver.close()
     return _page("doctor", who, findings=[asdict(item) for item in findings])

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 
-from libs.common.admin import domains
+from libs.common.admin import dkim, domains
 from libs.common.admin.doctor import examine, records_for
 from libs.common.admin.doctor.records import as_endpoint, as_zone
 from libs.common.admin.principal import Principal
@@ -54,7 +54,8 @@ async def list_records(database: DatabaseOf, who: Read, name: Name, form: Form =
     """What to publish: as JSON, as lines of a zone file, or as a DNSEndpoint (YAML)."""
     found = (await domains.get_domain(database, who, name))["name"]
     site = site_of()
-    records = records_for(found, site.mail_host, site.mta_sts_mode)
+    keys = await dkim.list_keys(database, who, found)
+    records = records_for(found, site.mail_host, site.mta_sts_mode, keys)
     match form:
         case Form.ZONE:
             return Response(as_zone(records), media_type="text/dns")
@@ -67,8 +68,9 @@ async def list_records(database: DatabaseOf, who: Read, name: Name, form: Form =
 async def run_doctor(platform: PlatformOf, who: Read, name: Name) -> Any:
     """Look at the domain from outside; takes up to 20 seconds."""
     found = (await domains.get_domain(platform.database, who, name))["name"]
+    keys = await dkim.list_keys(platform.database, who, found)
     resolver = open_resolver(platform.settings.dns_servers)
     try:
-        return [asdict(item) for item in await examine(resolver, found, site_of())]
+        return [asdict(item) for item in await examine(resolver, found, site_of(), keys)]
     finally:
         await resolver.close()

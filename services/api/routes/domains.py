@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from libs.common.admin import domains
 from libs.common.admin.principal import Principal
-from services.api.access import Allow, DatabaseOf
+from services.api.access import Allow, DatabaseOf, PlatformOf
 from services.api.conditional import Precondition, tagged
 from services.api.idempotency import Idempotent
 from services.api.model import Cursor, Limit, Name, Page, Search, Strict, paged
@@ -62,10 +62,15 @@ async def list_domains(
 
 
 @router.post("", status_code=201, response_model=Domain)
-async def create_domain(database: DatabaseOf, who: Write, new: NewDomain) -> Any:
-    """Take mail for a domain."""
+async def create_domain(platform: PlatformOf, who: Write, new: NewDomain) -> Any:
+    """Take mail for a domain, and make its DKIM keys."""
     return await domains.create_domain(
-        database, who, new.name, tenant_name=new.tenant, catch_all=new.catch_all
+        platform.database,
+        who,
+        new.name,
+        tenant_name=new.tenant,
+        catch_all=new.catch_all,
+        sealer=await platform.sealer(),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 
 from libs.common.accounts.credential import hash_password
-from libs.common.admin import accounts, aliases, domains, keys, scripts, tenants
+from libs.common.admin import accounts, aliases, dkim, domains, keys, scripts, tenants
 from libs.common.admin.principal import Role, local_operator
 from libs.common.blobstore import open_blobstore
 from libs.common.db import Database
@@ -20,6 +20,7 @@ from libs.common.db.schema import audit, idempotency, message, outcome, parked, 
 from libs.common.jobs import new_mail_id
 from libs.common.queue import open_queue
 from libs.common.runtime.health import Health
+from libs.common.runtime.sealer import Sealer
 from libs.common.runtime.settings import PlatformSettings
 from libs.common.trace import TraceRow, write_trace
 from services.api.application import make_application
@@ -85,7 +86,8 @@ async def open_world(database: Database, folder: Path) -> AsyncIterator[World]:
     queue = open_queue(f"sqlite:///{folder}/queue.db")
     platform = Platform(PlatformSettings(), database, queue, blobs, Health())
     root = await keys.create_key(database, ROOT, "root")
-    made = [await _side(database, name) for name in ("ours", "theirs")]
+    sealer = await platform.sealer()
+    made = [await _side(database, name, sealer) for name in ("ours", "theirs")]
     world = World(make_application(platform), platform, *made, root["key"])
     world.parked = await _parked(database, made[1].mail_id)
     yield world
@@ -93,10 +95,12 @@ async def open_world(database: Database, folder: Path) -> AsyncIterator[World]:
     await blobs.close()
 
 
-async def _side(database: Database, name: str) -> Side:
+async def _side(database: Database, name: str, sealer: Sealer) -> Side:
     side = Side(name)
     await tenants.create_tenant(database, ROOT, name)
     await domains.create_domain(database, ROOT, side.domain, tenant_name=name)
+    kinds = ("ed25519-sha256",)
+    await dkim.add_keys(database, ROOT, side.domain, sealer, algorithms=kinds, selector="s1")
     await accounts.create_account(database, ROOT, side.account, HASH)
     await accounts.create_account(database, ROOT, f"boss@{side.domain}", HASH, role=Role.TENANT)
     await aliases.put_alias(database, ROOT, side.alias, [side.account], add=True)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.servers.holub import DOMAIN, PASSWORD, Holub
 
@@ -198,3 +200,33 @@ def test_gc_says_what_it_would_do_and_does_it(holub: Holub) -> None:
 
     assert refused.returncode == 1
     assert "must be more than gc_restore_days" in refused.stderr
+
+
+@pytest.mark.timeout(400)
+def test_keys_that_sign_are_made_shown_rotated_and_never_given_out(
+    holub: Holub, tmp_path: Path
+) -> None:
+    holub.must("domain", "create", "acme.test")
+    first = listed(holub, "dkim", "list", "acme.test")
+    zone = holub.must("dns", "acme.test", "--form", "zone")
+    ours = Ed25519PrivateKey.generate().private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    )
+    pem = tmp_path / "key.pem"
+    pem.write_bytes(ours)
+    holub.must("dkim", "rotate", "acme.test", "--selector", "moved", "--key", str(pem))
+    holub.must("dkim", "activate", "acme.test", "moved")
+
+    assert [(key["algorithm"], key["state"]) for key in first] == [
+        ("rsa-sha256", "new"),
+        ("ed25519-sha256", "new"),
+    ]
+    # One string of a TXT record has 255 octets at most; an RSA key needs more.
+    line = next(line for line in zone.splitlines() if line.startswith(str(first[0]["name"])))
+    assert len(line.split('"')) == 5
+    shown = holub.must("dkim", "list", "acme.test", "--json")
+    assert ours.splitlines()[1].decode() not in shown + holub.must("audit", "list")
+    assert [key["state"] for key in json.loads(shown)][2] == "signing"
+    pem.write_text("no key")
+    wrong = holub.command("dkim", "rotate", "acme.test", "--selector", "x", "--key", str(pem))
+    assert "private_key: give a PEM file" in wrong.stderr

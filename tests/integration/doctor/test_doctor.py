@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from libs.common.accounts.dkim_keys import make_key
 from libs.common.admin.doctor import Finding, Site, examine, records_for
 from libs.common.admin.doctor.records import as_endpoint, as_zone
 from libs.common.dns import StaticResolver, open_resolver
@@ -188,3 +189,29 @@ async def test_policy_and_set_up_are_served_for_our_domains_only(
     for host in ("mta-sts.other.test", "example.test", "mta-sts."):
         with pytest.raises(urllib.error.HTTPError, match="404"):
             fetch("/.well-known/mta-sts.txt", host)
+
+
+async def test_a_dkim_key_is_looked_for_where_it_must_be(dns: Dns) -> None:
+    name = f"s1._domainkey.{DOMAIN}"
+    keys = [make_key(DOMAIN, "ed25519-sha256", "s1") for _ in range(2)]
+    row = {"selector": "s1", "state": "signing", "name": name, "record": keys[0].record}
+
+    async def found(**more: str) -> tuple[str, str]:
+        resolver = open_resolver(dns.servers)
+        all_found = await examine(resolver, DOMAIN, Site("localhost", smtp_port=1), [row | more])
+        await resolver.close()
+        finding = next(item for item in all_found if item.check == "DKIM s1")
+        return finding.status, finding.publish
+
+    try:
+        dns.set(name, "TXT", [])
+        assert await found() == ("wrong", f"{name} TXT {keys[0].record}")
+        assert (await found(state="new"))[0] == "warning"
+        dns.set(name, "TXT", [f'"{keys[1].record}"'])
+        assert (await found())[0] == "wrong"
+        dns.set(name, "TXT", ['"v=DKIM1; p="'])
+        assert (await found())[0] == "wrong"
+        dns.set(name, "TXT", [f'"{keys[0].record}"'])
+        assert (await found())[0] == "ok"
+    finally:
+        dns.set(name, "TXT", [])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 from libs.common.admin.doctor.mail_host import Greeting, greet
 from libs.common.admin.doctor.records import Record, records_for
 from libs.common.dns import DnsUnavailable
 from libs.common.dns.answer import Resolver
+from libs.common.senderauth.key import BadKey, fetch_key, is_published
 
 SECONDS = 20.0
 """All questions of one check together."""
@@ -44,13 +46,19 @@ class Finding:
 Check = Callable[[], Awaitable[list[Finding]]]
 
 
-async def examine(resolver: Resolver, domain: str, site: Site) -> list[Finding]:
-    """All checks at once; one that gets no answer is `unknown` and disturbs no other."""
+async def examine(
+    resolver: Resolver, domain: str, site: Site, keys: Sequence[Mapping[str, Any]] = ()
+) -> list[Finding]:
+    """All checks at once; one that gets no answer is `unknown` and disturbs no other.
+
+    `keys` are the domain's DKIM keys, as `libs.common.admin.dkim` lists them.
+    """
     wanted = {(r.name, r.type): r for r in records_for(domain, site.mail_host, site.mta_sts_mode)}
     checks: list[tuple[str, Check]] = [
         ("MX", lambda: _mx(resolver, domain, site, wanted)),
         ("SPF", lambda: _spf(resolver, domain, wanted)),
         ("DMARC", lambda: _tagged(resolver, "DMARC", wanted[f"_dmarc.{domain}", "TXT"])),
+        *((_dkim_name(key), lambda key=key: _dkim(resolver, key)) for key in keys),
         ("MTA-STS", lambda: _tagged(resolver, "MTA-STS", wanted[f"_mta-sts.{domain}", "TXT"])),
         ("TLS-RPT", lambda: _tagged(resolver, "TLS-RPT", wanted[f"_smtp._tls.{domain}", "TXT"])),
         ("mail host", lambda: _host(resolver, site)),
@@ -143,6 +151,28 @@ async def _tagged(resolver: Resolver, check: str, record: Record) -> list[Findin
         why = "the id must change with the policy, or senders keep the old one (RFC 8461 §3.1)"
         return [Finding(check, "warning", texts[0], _publish(record), why)]
     return [_ok(check, texts[0], record.why)]
+
+
+def _dkim_name(key: Mapping[str, Any]) -> str:
+    return f"DKIM {key['selector']}"
+
+
+async def _dkim(resolver: Resolver, key: Mapping[str, Any]) -> list[Finding]:
+    """Is the key that signs there, so that others can check?  A retired one is of no interest."""
+    if key["state"] == "retired":
+        return []
+    check, publish = _dkim_name(key), f"{key['name']} TXT {key['record']}"
+    why = "others check your signatures with it (RFC 6376); a new key waits until it is here"
+    if (await resolver.txt(key["name"])).records:
+        try:
+            await fetch_key(resolver, key["name"].partition("._domainkey.")[2], key["selector"])
+        except BadKey as error:
+            return [Finding(check, "wrong", str(error), publish, why)]
+        if await is_published(resolver, key["name"], key["record"]):
+            return [_ok(check, f"there, {key['state']}", why)]
+        return [Finding(check, "wrong", "it is another key", publish, why)]
+    status = "warning" if key["state"] == "new" else "wrong"
+    return [Finding(check, status, f"not there, {key['state']}", publish, why)]
 
 
 async def _addresses(resolver: Resolver, name: str) -> list[str]:

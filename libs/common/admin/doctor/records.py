@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 TTL = 3600
+
+
+_WHY = {
+    "new": "DKIM: a new key, used as soon as it is seen here (RFC 6376)",
+    "signing": "DKIM: your mail is signed with this key (RFC 6376)",
+    "retiring": "DKIM: mail under way is signed with it; leave it until it is listed no more",
+}
+_STRING = 255
+"""Octets of one string of a TXT record (RFC 1035 §3.3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +30,16 @@ class Record:
     why: str
 
 
-def records_for(domain: str, mail_host: str, mta_sts_mode: str = "testing") -> list[Record]:
-    """What to publish for a domain whose mail this platform takes and sends."""
+def records_for(
+    domain: str,
+    mail_host: str,
+    mta_sts_mode: str = "testing",
+    keys: Sequence[Mapping[str, Any]] = (),
+) -> list[Record]:
+    """What to publish for a domain whose mail this platform takes and sends.
+
+    `keys` are its DKIM keys, as `libs.common.admin.dkim` lists them.
+    """
     policy = mta_sts_policy(mail_host, mta_sts_mode)
     number = hashlib.sha256(policy.encode()).hexdigest()[:16]
     report = f"postmaster@{domain}"
@@ -33,6 +51,11 @@ def records_for(domain: str, mail_host: str, mta_sts_mode: str = "testing") -> l
             "TXT",
             f"v=DMARC1; p=quarantine; rua=mailto:{report}",
             "what others do with mail that only pretends to be yours (RFC 9989)",
+        ),
+        *(
+            Record(k["name"], "TXT", k["record"], _WHY[k["state"]])
+            for k in keys
+            if k["state"] in _WHY
         ),
         Record(
             f"_mta-sts.{domain}",
@@ -68,9 +91,15 @@ def as_zone(records: Sequence[Record]) -> str:
     """Lines of a zone file (RFC 1035 §5.1)."""
     lines = []
     for record in records:
-        value = f'"{record.value}"' if record.type == "TXT" else record.value
+        value = quoted(record.value) if record.type == "TXT" else record.value
         lines.append(f"{record.name}. {TTL} IN {record.type} {value}")
     return "\n".join(lines) + "\n"
+
+
+def quoted(text: str) -> str:
+    """The strings of a TXT record; whoever reads it puts them together (RFC 6376 §3.6.2.2)."""
+    parts = [text[at : at + _STRING] for at in range(0, len(text), _STRING)]
+    return " ".join(f'"{part}"' for part in parts)
 
 
 def as_endpoint(domain: str, records: Sequence[Record]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
+import itertools
 from pathlib import Path
 
 import dkim
@@ -18,7 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.common.dns import StaticResolver
-from libs.common.senderauth import DkimResult, SignedMessage, Signer, dkim_fields, verify_dkim
+from libs.common.senderauth import (
+    BodyHash,
+    DkimResult,
+    SignedMessage,
+    Signer,
+    dkim_fields,
+    verify_dkim,
+)
 from libs.common.senderauth.key import BadKey, WeakKey, parse_key
 from libs.common.senderauth.sign import signed_value
 from libs.common.senderauth.signed import relaxed_body, simple_body
@@ -374,3 +383,25 @@ We lost the game.  Are you hungry yet?
 
 Joe.
 """
+
+
+LINES = st.lists(
+    st.sampled_from([b"", b" ", b"\t ", b"a", b"a \t b ", b".", b"\xc3\xbc", b"long " * 40]),
+    max_size=12,
+)
+
+
+@given(LINES, st.lists(st.integers(0, 400), max_size=6), st.booleans())
+def test_a_body_in_blocks_has_the_hash_of_the_whole(
+    lines: list[bytes], cuts: list[int], ends: bool
+) -> None:
+    body = b"\r\n".join(lines) + (b"\r\n" if ends else b"")
+    at = [0, *sorted(min(cut, len(body)) for cut in cuts), len(body)]
+    # No block ends between CR and LF.
+    at = [i - (body[i - 1 : i + 1] == b"\r\n") for i in at]
+    blocks = BodyHash()
+
+    for start, end in itertools.pairwise(at):
+        blocks.feed(body[start:end])
+
+    assert blocks.digest() == hashlib.sha256(relaxed_body(body)).digest()
