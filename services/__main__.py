@@ -16,7 +16,7 @@ from libs.common.runtime.settings import PlatformSettings
 from libs.common.runtime.telemetry import close_telemetry, configure_telemetry
 from services.platform import Platform, open_platform
 
-ROLES = ("storage", "delivery", "relay", "filter", "imap", "pop3", "ingress", "api")
+ROLES = ("storage", "delivery", "relay", "filter", "imap", "pop3", "managesieve", "ingress", "api")
 """In the order in which they start: those that take jobs before those that make them."""
 
 log = get_logger(__name__)

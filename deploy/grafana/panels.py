@@ -67,6 +67,11 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
         ("IMAP commands", "ops", {"{{command}}": _rate("holub_imap_commands_total", "command")}),
         ("POP3 sessions", "short", {"{{instance}}": "sum by (instance) (holub_pop3_sessions)"}),
         (
+            "ManageSieve sessions",
+            "short",
+            {"{{instance}}": "sum by (instance) (holub_managesieve_sessions)"},
+        ),
+        (
             "IMAP octets",
             "Bps",
             {

@@ -48,6 +48,7 @@ def run_demo() -> None:
     os.environ.setdefault("HOLUB_LOG_LEVEL", "warning")
     os.environ.setdefault("HOLUB_IMAP_ALLOW_PLAIN_LOGIN", "true")
     os.environ.setdefault("HOLUB_POP3_ALLOW_PLAIN_LOGIN", "true")
+    os.environ.setdefault("HOLUB_MANAGESIEVE_ALLOW_PLAIN_LOGIN", "true")
     settings: PlatformSettings = PlatformSettings.load()
     configure_logging(settings.log_level, settings.log_format)
     uvloop.run(_run(settings))
@@ -212,6 +213,7 @@ async def _print_table(platform: Platform, credentials: dict[str, str], mail_id:
         f"  send         swaks --server 127.0.0.1:2525 --from you@example.org --to alice@{DOMAIN}\n"
         f"  read         any IMAP client: 127.0.0.1 port 2143 (STARTTLS) or 2993 (TLS);"
         f" POP3: port 2110 or 2995\n"
+        "  filter       Sieve scripts: any ManageSieve client, port 4190; or: holub sieve --help\n"
         f"               login alice@{DOMAIN}, password in {_ENV}\n"
         f"  console      http://127.0.0.1:8080/ (API at /docs, key in {_ENV})\n"
         f"  trust        {_VAR / 'tls' / 'ca.pem'} is the CA of the certificates\n"

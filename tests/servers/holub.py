@@ -43,6 +43,7 @@ class Holub:
             "imaps",
             "pop3",
             "pop3s",
+            "managesieve",
             "api",
         )
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
@@ -65,6 +66,8 @@ class Holub:
             "HOLUB_POP3_PORT": str(self.ports["pop3"]),
             "HOLUB_POP3_TLS_PORT": str(self.ports["pop3s"]),
             "HOLUB_POP3_ALLOW_PLAIN_LOGIN": "true",
+            "HOLUB_MANAGESIEVE_PORT": str(self.ports["managesieve"]),
+            "HOLUB_MANAGESIEVE_ALLOW_PLAIN_LOGIN": "true",
             "HOLUB_API_PORT": str(self.ports["api"]),
             "PYTHONPATH": str(ROOT),
             **(env or {}),

@@ -62,7 +62,7 @@ async def _find(transaction: Transaction, account_id: int, name: str) -> dict[st
     try:
         return _whole(await get_script(transaction, account_id, name))
     except ScriptError as error:
-        raise _refused(error) from None
+        raise _refused(error) from error
 
 
 async def put(
@@ -88,7 +88,7 @@ async def put(
         try:
             await put_script(transaction, row.id, name, content.encode())
         except ScriptError as error:
-            raise _refused(error) from None
+            raise _refused(error) from error
         if active is not None:
             await _set_active(transaction, row.id, name, active)
         await audit.note(
@@ -118,7 +118,7 @@ async def change(
             try:
                 await rename_script(transaction, row.id, name, new_name)
             except ScriptError as error:
-                raise _refused(error) from None
+                raise _refused(error) from error
             name = new_name
         await audit.note(
             transaction, who, "script.change", subject, tenant_id=row.tenant_id, **told
@@ -136,7 +136,7 @@ async def remove(
         try:
             await delete_script(transaction, row.id, name)
         except ScriptError as error:
-            raise _refused(error) from None
+            raise _refused(error) from error
         await audit.note(
             transaction, who, "script.delete", f"{row.address} {name}", tenant_id=row.tenant_id
         )

@@ -20,7 +20,7 @@ from tests.servers.process import free_ports
 DOMAIN = "example.test"
 PASSWORD = "compose-test-password"
 ADDRESS = f"postmaster@{DOMAIN}"
-_OURS = ("ingress", "filter", "delivery", "storage", "imap", "pop3", "relay", "api")
+_OURS = ("ingress", "filter", "delivery", "storage", "imap", "managesieve", "pop3", "relay", "api")
 _OTHERS = ("rabbitmq", "postgres", "seaweedfs", "clamd", "unbound", "prometheus")
 SERVICES = (*_OURS, *_OTHERS)
 """All but freshclam, Grafana and Roundcube: they need the internet, or images that none can make
@@ -50,7 +50,7 @@ class Stack:
     def __init__(self, env: Mapping[str, str], images: Mapping[str, str]) -> None:
         first = _block(3)
         names = ("SUBMISSION_PORTS", "SUBMISSIONS_PORTS", "IMAP_PORTS", "IMAPS_PORTS")
-        names += ("POP3_PORTS", "POP3S_PORTS", "API_PORT")
+        names += ("POP3_PORTS", "POP3S_PORTS", "MANAGESIEVE_PORT", "API_PORT")
         ranges = {name: _block(3) for name in names[:2]}
         singles = dict(zip((*names[2:], "PROMETHEUS_PORT"), free_ports(6), strict=True))
         self.smtp_ports = range(first, first + 3)

@@ -131,7 +131,17 @@ def test_a_probe_fails_when_its_process_is_stopped_and_passes_again(stack: Stack
 
 
 def test_prometheus_scrapes_every_role(stack: Stack) -> None:
-    wanted = {"ingress", "filter", "delivery", "storage", "imap", "pop3", "relay", "api"}
+    wanted = {
+        "ingress",
+        "filter",
+        "delivery",
+        "storage",
+        "imap",
+        "managesieve",
+        "pop3",
+        "relay",
+        "api",
+    }
     end = time.monotonic() + 90
     while True:
         up = {t["labels"].get("role") for t in stack.targets() if t["health"] == "up"}

@@ -219,14 +219,15 @@ def test_the_job_carries_the_version_and_base_holds_no_secret_and_no_host_port()
     assert "hostPort" not in kustomize("prod") + kustomize("dev")
 
 
-REACH = {
-    "rabbitmq": {"ingress", "filter", "delivery", "storage", "imap", "pop3", "relay", "api"},
-    "postgres": {
-        "ingress", "filter", "delivery", "storage", "imap", "pop3", "relay", "api", "migrate",
-    },
-    "seaweedfs": {"ingress", "filter", "delivery", "storage", "imap", "pop3", "relay", "api"},
-    "clamd": {"filter"},
+_ROLES = {
+    "ingress", "filter", "delivery", "storage", "imap", "managesieve", "pop3", "relay", "api",
 }  # fmt: skip
+REACH = {
+    "rabbitmq": _ROLES,
+    "postgres": _ROLES | {"migrate"},
+    "seaweedfs": _ROLES,
+    "clamd": {"filter"},
+}
 """Who reaches whom inside the namespace; everything that is not here is denied."""
 
 
@@ -236,7 +237,7 @@ def test_network_policies_allow_exactly_the_edges_of_the_table() -> None:
         item["metadata"]["labels"]["app.kubernetes.io/component"]: labels(item)
         for item in of_kind("dev", *_WORKLOADS, "Job")
     }
-    strangers = {"ingress", "imap", "pop3", "api"}
+    strangers = {"ingress", "imap", "managesieve", "pop3", "api"}
     for target, at in pods.items():
         into = {a for a, found in pods.items() if _allowed(policies, "ingress", at, found)}
         out = {a for a, found in pods.items() if _allowed(policies, "egress", found, at)}
