@@ -42,6 +42,8 @@ class _Platform:
             "HOLUB_QUEUE_URL": queue,
             "HOLUB_BLOB_URL": f"file:{self._folder}/blobs",
             "HOLUB_INGRESS_SMTP_PORT": str(self.smtp_port),
+            # Without an engine on either side there is no verdict that a client could wait for.
+            "HOLUB_INGRESS_VERDICT_SECONDS": "0",
             "HOLUB_INGRESS_SUBMISSION_PORT": "0",
             "HOLUB_INGRESS_SUBMISSIONS_PORT": "0",
             "HOLUB_INGRESS_LMTP_PORT": "0",

@@ -18,6 +18,8 @@ from libs.common.runtime.failpoint import failpoint_sync, seeded_bug
 
 _TRIES = 5
 _COPY = 1024 * 1024
+_COPY_LESS = 256 * 1024
+"""Octets from which a few more writes cost less than one more copy."""
 _KNOWN_FOLDERS = 64
 
 
@@ -31,9 +33,10 @@ class SegmentFile:
 
     def append(self, parts: Sequence[bytes]) -> None:
         """Write all of it or raise `OSError`."""
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        write_all(self._fd, data)
-        self.size += len(data)
+        size = sum(map(len, parts))
+        for data in parts if size > _COPY_LESS else [b"".join(parts)]:
+            write_all(self._fd, data)
+        self.size += size
 
     def copy(self, spool: SpoolFile) -> None:
         """Append a whole spool without a detour through our memory."""

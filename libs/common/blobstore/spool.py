@@ -12,8 +12,15 @@ from contextlib import contextmanager
 from typing import IO
 
 IN_MEMORY = 256 * 1024
-"""Octets up to which content stays in memory."""
+"""Octets up to which content always stays in memory."""
+LARGE_IN_MEMORY = 1024 * 1024
+"""Octets up to which it may stay, while few others are as large."""
+LENDABLE = 64 * LARGE_IN_MEMORY
+"""Octets that such content may have in one process, all together."""
 _BLOCK = 1024 * 1024
+
+
+_lent = 0
 
 
 class SpoolFile:
@@ -32,6 +39,7 @@ class SpoolFile:
         self._lock = threading.Lock()
         self._users = 0
         self._closed = False
+        self._borrowed = False
         self.size = 0
 
     async def write(self, block: bytes) -> None:
@@ -39,12 +47,29 @@ class SpoolFile:
         self.size += len(block)
         self._blocks.append(block)
         self._buffered += len(block)
-        if self._buffered > (IN_MEMORY if self._file is None else _BLOCK):
+        if self._buffered > IN_MEMORY and self._buffered > self._room():
             await self._flush()
+
+    def _room(self) -> int:
+        """Octets that may wait in memory."""
+        global _lent
+        if self._file is not None:
+            return _BLOCK
+        if not self._borrowed and _lent < LENDABLE:
+            self._borrowed = True
+            _lent += LARGE_IN_MEMORY
+        return LARGE_IN_MEMORY if self._borrowed else IN_MEMORY
+
+    def _give_back(self) -> None:
+        global _lent
+        if self._borrowed:
+            self._borrowed = False
+            _lent -= LARGE_IN_MEMORY
 
     async def _flush(self) -> None:
         blocks, self._blocks, self._buffered = self._blocks, [], 0
         await asyncio.to_thread(self._append, blocks)
+        self._give_back()
 
     def _append(self, blocks: list[bytes]) -> None:
         if self._file is None:
@@ -85,7 +110,9 @@ class SpoolFile:
     async def finish(self) -> bytes | SpoolFile:
         """The content: bytes when it stayed in memory, else this object as a `Spool`."""
         if self._file is None:
-            return self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks)
+            if len(self._blocks) != 1:
+                self._blocks = [b"".join(self._blocks)]
+            return self._blocks[0]
         await self._flush()
         return self
 
@@ -101,7 +128,8 @@ class SpoolFile:
 
     def close(self) -> None:
         """Give memory and disk back."""
-        self._blocks.clear()
+        self._blocks = []
+        self._give_back()
         with self._lock:
             self._closed = True
             self._let_go()

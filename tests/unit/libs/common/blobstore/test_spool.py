@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.blobstore.spool import IN_MEMORY, SpoolFile
+from libs.common.blobstore import spool as spools
+from libs.common.blobstore.spool import IN_MEMORY, LARGE_IN_MEMORY, LENDABLE, SpoolFile
 
 
-@pytest.mark.parametrize("size", [0, 1, IN_MEMORY])
+@pytest.mark.parametrize("size", [0, 1, IN_MEMORY, IN_MEMORY + 1, LARGE_IN_MEMORY])
 async def test_small_content_is_given_back_as_bytes(tmp_path: Path, size: int) -> None:
     spool, content = SpoolFile(str(tmp_path)), os.urandom(size)
 
@@ -24,7 +25,7 @@ async def test_small_content_is_given_back_as_bytes(tmp_path: Path, size: int) -
     spool.close()
 
 
-@pytest.mark.parametrize("size", [IN_MEMORY + 1, 3_500_000])
+@pytest.mark.parametrize("size", [LARGE_IN_MEMORY + 1, 3_500_000])
 async def test_large_content_is_a_file_that_knows_its_size_and_hash(
     tmp_path: Path, size: int
 ) -> None:
@@ -43,7 +44,7 @@ async def test_large_content_is_a_file_that_knows_its_size_and_hash(
 
 async def test_the_file_has_no_name_and_its_disk_comes_back(tmp_path: Path) -> None:
     spool = SpoolFile(str(tmp_path))
-    await spool.write(bytes(IN_MEMORY + 1))
+    await spool.write(bytes(LARGE_IN_MEMORY + 1))
     await spool.finish()
     before = len(os.listdir("/proc/self/fd"))
 
@@ -69,9 +70,29 @@ async def test_a_close_while_a_thread_writes_waits_for_nobody_and_leaks_nothing(
 
 async def test_a_closed_spool_is_not_read(tmp_path: Path) -> None:
     spool = SpoolFile(str(tmp_path))
-    await spool.write(bytes(IN_MEMORY + 1))
+    await spool.write(bytes(LARGE_IN_MEMORY + 1))
     await spool.finish()
     spool.close()
 
     with pytest.raises(ValueError, match="closed"):
         spool.pread(0, 10)
+
+
+async def test_only_so_much_large_content_is_in_memory_at_a_time(tmp_path: Path) -> None:
+    before = spools._lent
+    many = [SpoolFile(str(tmp_path)) for _ in range(LENDABLE // LARGE_IN_MEMORY + 3)]
+
+    for spool in many:
+        await spool.write(bytes(IN_MEMORY + 1))
+
+    finished = [await spool.finish() for spool in many]
+    assert sum(isinstance(one, bytes) for one in finished) == LENDABLE // LARGE_IN_MEMORY
+    for spool in many:
+        spool.close()
+        spool.close()
+    assert spools._lent == before
+
+    again = SpoolFile(str(tmp_path))
+    await again.write(bytes(IN_MEMORY + 1))
+    assert isinstance(await again.finish(), bytes)
+    again.close()
