@@ -77,6 +77,31 @@ def quarantine_list(
     _first("quarantine", json, "Quarantine", columns, most, recipient=recipient, state=state)
 
 
+@quarantine.command("show")
+def quarantine_show(mail_id: str, n: int = 0, json: Json = False) -> None:
+    """One entry, with the beginning of its text."""
+    _one(_call("GET", "quarantine", mail_id, n), json, f"Held for recipient {n}")
+
+
+@quarantine.command("release")
+def quarantine_release(
+    mail_id: str,
+    recipient: Annotated[list[int] | None, typer.Option(help="Ordinals; default: all.")] = None,
+    learn: Annotated[bool, typer.Option(help="Tell the spam engines: it was wanted.")] = False,
+) -> None:
+    """Deliver held mail."""
+    body = {"recipients": recipient or None, "learn": learn}
+    for item in _call("POST", "quarantine", mail_id, "release", body=body):
+        print(f"{mail_id} goes to {item['recipient']}")
+
+
+@quarantine.command("delete")
+def quarantine_delete(mail_id: str, n: int) -> None:
+    """Throw one recipient's copy away."""
+    _call("DELETE", "quarantine", mail_id, n)
+    print(f"{mail_id} is deleted for recipient {n}")
+
+
 @audit.command("list")
 def audit_list(
     actor: str = "",

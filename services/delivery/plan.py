@@ -19,10 +19,10 @@ from services.delivery.route import Plan, Route
 _plans = msgspec.json.Decoder(Plan)
 
 
-async def _known_plans(transaction: Transaction, mail_ids: Sequence[str]) -> dict[str, Plan]:
-    """The plans that were committed for these messages before."""
+async def _known_plans(transaction: Transaction, names: Sequence[str]) -> dict[str, Plan]:
+    """The plans that were committed under these names (`DeliveryJob.plan_id`) before."""
     query = select(plan.c.mail_id, plan.c.targets).where(
-        in_list(plan.c.mail_id, mail_ids, transaction.dialect)
+        in_list(plan.c.mail_id, names, transaction.dialect)
     )
     return {row.mail_id: _plans.decode(row.targets) for row in await transaction.rows(query)}
 
@@ -32,18 +32,18 @@ async def write_plans(
 ) -> dict[str, Plan]:
     """Commit what was decided; where another process was first, its plan is what counts."""
     now = time.time()
-    made = {job.header.mail_id: Plan(r.storage, tuple(r.relays)) for job, r in routes}
+    made = {job.plan_id: Plan(r.storage, tuple(r.relays)) for job, r in routes}
     rows = [
-        {"mail_id": mail_id, "targets": encode(item), "created_at": now}
-        for mail_id, item in sorted(made.items())
+        {"mail_id": name, "targets": encode(item), "created_at": now}
+        for name, item in sorted(made.items())
     ]
     new = {row["mail_id"] for row in await transaction.insert_new(plan, rows, ("mail_id",))}
-    fresh = [(job, r) for job, r in routes if job.header.mail_id in new]
+    fresh = [(job, r) for job, r in routes if job.plan_id in new]
     await _defer_forwards(transaction, fresh, now)
     await _settle(transaction, fresh, now)
     await _give_notice(transaction, fresh, now)
     await write_trace(transaction, [row for job, r in fresh for row in _traces(job, r, now)])
-    others = [mail_id for mail_id in made if mail_id not in new]
+    others = [name for name in made if name not in new]
     return {**made, **(await _known_plans(transaction, others) if others else {})}
 
 

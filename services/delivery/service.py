@@ -34,14 +34,15 @@ class Delivery:
     async def handle(self, leases: Sequence[Lease]) -> None:
         """Plan a batch, then hand it on; an exception puts all of it back."""
         start = time.time()
-        jobs = {job.header.mail_id: job for job in (decode(le.body, DeliveryJob) for le in leases)}
+        jobs = {job.plan_id: job for job in (decode(le.body, DeliveryJob) for le in leases)}
         plans = await self._plan(jobs)
         await failpoint("delivery.after_plan")
         await self._hand_on(list(plans.values()))
         await failpoint("delivery.after_publish")
         for job in jobs.values():
             self.watermark.note(job.header.received_at)
-        record_steps(QUEUE, ((i, job.header.traceparent) for i, job in jobs.items()), start)
+        headers = [job.header for job in jobs.values()]
+        record_steps(QUEUE, ((h.mail_id, h.traceparent) for h in headers), start)
 
     async def _plan(self, jobs: dict[str, DeliveryJob]) -> dict[str, Plan]:
         """A plan for each job; one that was made before counts, whatever has changed since."""

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from libs.common.jobs import Verdict
+from libs.common.jobs.verdict import MALWARE
 from services.filter.clamd import Scan
 
 MARK = "X-Holub-Unscanned: yes\r\n"
@@ -35,7 +36,7 @@ def of_scan(scan: Scan, unscanned: str) -> Conclusion:
     if scan.found:
         # The name comes from a signature file, and goes into an SMTP reply and a log line.
         name = _UNFIT.sub("?", scan.found)[:100]
-        return Conclusion(Verdict.REJECT, f"message contains malware: {name}")
+        return Conclusion(Verdict.REJECT, f"{MALWARE}: {name}")
     return CLEAN
 
 

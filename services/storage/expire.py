@@ -1,9 +1,12 @@
-"""Forgetting expunged mail that can be had back no longer."""
+"""What is looked after now and then: expunged mail, and mail in quarantine."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
+from libs.common.admin.release import expire_held, settle_released
+from libs.common.blobstore.protocol import BlobError, BlobStore
 from libs.common.db import Database, DatabaseUnavailable
 from libs.common.mailstore.recover import expire
 from libs.common.runtime.log import get_logger
@@ -20,4 +23,17 @@ async def expire_recoverable(database: Database) -> None:
                 await asyncio.sleep(0.1)
         except DatabaseUnavailable as error:
             log.warning("expunged mail is forgotten later", error=str(error))
+        await asyncio.sleep(EVERY_SECONDS)
+
+
+async def look_after_quarantine(database: Database, blobs: BlobStore, days: float) -> None:
+    """Discard what nobody decided on in time, and see released mail to its end, for ever."""
+    while True:
+        try:
+            while await expire_held(database, time.time() - days * 86400):
+                await asyncio.sleep(0.1)
+            if again := await settle_released(database, blobs):
+                log.warning("released mail is put again", messages=again)
+        except (DatabaseUnavailable, BlobError) as error:
+            log.warning("quarantine is looked after later", error=str(error))
         await asyncio.sleep(EVERY_SECONDS)

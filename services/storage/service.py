@@ -17,7 +17,7 @@ from libs.common.trace import Watermark
 from services.platform import Platform
 from services.storage.collect import collect_garbage
 from services.storage.commit import commit
-from services.storage.expire import expire_recoverable
+from services.storage.expire import expire_recoverable, look_after_quarantine
 from services.storage.outbox import pump
 from services.storage.settings import StorageSettings
 from services.storage.sweeper import Sweeper
@@ -70,6 +70,8 @@ async def run(platform: Platform) -> None:
         asyncio.create_task(pump(platform.database, platform.queue, settings.outbox_every_seconds))
     ]
     aside.append(asyncio.create_task(expire_recoverable(platform.database)))
+    held = look_after_quarantine(platform.database, platform.blobs, settings.quarantine_days)
+    aside.append(asyncio.create_task(held))
     if settings.sweep and not seeded_bug("sweeper_off"):
         aside.append(asyncio.create_task(sweeper.run()))
     if settings.gc:

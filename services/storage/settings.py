@@ -45,6 +45,9 @@ class StorageSettings(HolubSettings):
     outbox_every_seconds: float = Field(default=1, gt=0)
     """Time between two looks at an empty outbox."""
 
+    quarantine_days: float = Field(default=30, gt=0)
+    """How long held mail waits for somebody's decision before it is discarded."""
+
     gc: bool = True
     """Whether this process collects garbage.  Of all that do, one works at a time."""
 

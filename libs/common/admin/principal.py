@@ -26,7 +26,7 @@ def _both(*names: str) -> frozenset[str]:
     return frozenset(f"{name}:{verb}" for name in names for verb in ("read", "write"))
 
 
-_OWN = _both("self", "scripts") | {"quarantine:read", "trace:read"}
+_OWN = _both("self", "scripts", "quarantine") | {"trace:read"}
 _DOMAIN = _OWN | _both("accounts", "aliases") | {"domains:read", "doctor:read", "mailboxes:read"}
 _TENANT = _DOMAIN | _both("domains", "keys") | {"audit:read"}
 _SUPPORT = frozenset(

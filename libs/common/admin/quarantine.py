@@ -23,6 +23,7 @@ _SHOWN = (
     message.c.reverse_path.label("sender"),
     message.c.subject,
     message.c.size,
+    message.c.preview,
 )
 _WITH_MESSAGE = quarantine.outerjoin(message, message.c.mail_id == quarantine.c.mail_id)
 

@@ -37,7 +37,15 @@ class DeliveryJob(msgspec.Struct, frozen=True, omit_defaults=True, tag="delivery
     verdict: Verdict = Verdict.ACCEPT
     prefix: str = ""
     """Trace fields that filter adds (Authentication-Results, ...), each ended by CRLF."""
+    release: str = ""
+    """Not empty when held mail is let go: the same message is then delivered in several steps."""
     ver: int = 1
+
+    @property
+    def plan_id(self) -> str:
+        """Under which name its plan is kept: one for each step."""
+        mail_id = self.header.mail_id
+        return f"{mail_id} {self.release}" if self.release else mail_id
 
 
 class Target(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+MALWARE = "message contains malware"
+"""How the reason begins when it is that; only administrators may release such mail."""
+
 
 class Verdict(StrEnum):
     """Ascending in severity."""

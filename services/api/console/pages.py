@@ -17,7 +17,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from libs.common.accounts.authenticator import Attempt, TooManyFailures, WrongCredentials
 from libs.common.accounts.credential import PasswordVerifier, hash_password
 from libs.common.accounts.registry import NotFound, RegistryError
-from libs.common.admin import accounts, audit, dkim, domains, parked, quarantine, queues, trace
+from libs.common.admin import (
+    accounts,
+    audit,
+    dkim,
+    domains,
+    parked,
+    quarantine,
+    queues,
+    release,
+    trace,
+)
 from libs.common.admin.doctor import examine, records_for
 from libs.common.admin.principal import Principal
 from libs.common.admin.sessions import close_session, open_session
@@ -238,7 +248,30 @@ async def quarantine_page(database: DatabaseOf, who: Visitor, cursor: Text = "")
     """What is held."""
     _need(who, "quarantine:read")
     found, after = await quarantine.list_quarantine(database, who, cursor=cursor, limit=50)
-    return _page("quarantine", who, "/quarantine", held=found, after=after)
+    return _page(
+        "quarantine",
+        who,
+        "/quarantine",
+        held=found,
+        after=after,
+        may_change=who.may("quarantine:write"),
+    )
+
+
+@router.post("/quarantine/{mail_id}/{n}/{action}", dependencies=[SameSite])
+async def decide_held(
+    platform: PlatformOf, who: Visitor, mail_id: str, n: int, action: str
+) -> Response:
+    """Release or delete what is held."""
+    _need(who, "quarantine:write")
+    mail_id = mail_id.replace("\0", "")
+    if action == "release":
+        await release.release(platform.database, platform.blobs, who, mail_id, [n])
+    elif action == "delete":
+        await release.discard(platform.database, who, mail_id, n)
+    else:
+        raise Problem(404, "not found", "there is no such action")
+    return to("/quarantine")
 
 
 @router.get("/domains")

@@ -56,6 +56,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/aliases/{address}"): lambda side: {"targets": ["x@elsewhere.example"]},
     ("PUT", "/accounts/{address}/scripts/{script:path}"): lambda side: {"content": "discard;"},
     ("PATCH", "/accounts/{address}/scripts/{script:path}"): lambda side: {"active": False},
+    ("POST", "/quarantine/{mail_id}/release"): lambda side: {"recipients": [0]},
     ("PATCH", "/self"): lambda side: {"name": "changed"},
     ("POST", "/keys"): lambda side: {
         "name": "fresh",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from sqlalchemy import update
 
 from libs.common.accounts.credential import hash_password
 from libs.common.admin import accounts, aliases, dkim, domains, keys, scripts, tenants
@@ -17,7 +18,8 @@ from libs.common.admin.principal import Role, local_operator
 from libs.common.blobstore import open_blobstore
 from libs.common.db import Database
 from libs.common.db.schema import audit, idempotency, message, outcome, parked, quarantine
-from libs.common.jobs import new_mail_id
+from libs.common.jobs import Envelope, Recipient, RecordHeader, new_mail_id
+from libs.common.jobs.record import encode_header
 from libs.common.queue import open_queue
 from libs.common.runtime.health import Health
 from libs.common.runtime.sealer import Sealer
@@ -87,7 +89,7 @@ async def open_world(database: Database, folder: Path) -> AsyncIterator[World]:
     platform = Platform(PlatformSettings(), database, queue, blobs, Health())
     root = await keys.create_key(database, ROOT, "root")
     sealer = await platform.sealer()
-    made = [await _side(database, name, sealer) for name in ("ours", "theirs")]
+    made = [await _side(platform, name, sealer) for name in ("ours", "theirs")]
     world = World(make_application(platform), platform, *made, root["key"])
     world.parked = await _parked(database, made[1].mail_id)
     yield world
@@ -95,8 +97,8 @@ async def open_world(database: Database, folder: Path) -> AsyncIterator[World]:
     await blobs.close()
 
 
-async def _side(database: Database, name: str, sealer: Sealer) -> Side:
-    side = Side(name)
+async def _side(platform: Platform, name: str, sealer: Sealer) -> Side:
+    side, database = Side(name), platform.database
     await tenants.create_tenant(database, ROOT, name)
     await domains.create_domain(database, ROOT, side.domain, tenant_name=name)
     kinds = ("ed25519-sha256",)
@@ -114,8 +116,25 @@ async def _side(database: Database, name: str, sealer: Sealer) -> Side:
     for role, values in given.items():
         key = await keys.create_key(database, ROOT, f"{name} {role}", role=Role(role), **values)
         side.keys[role], side.key_ids[role] = key["key"], key["id"]
-    side.mail_id = await add_mail(database, side.account, held=True)
+    side.mail_id = await hold_mail(platform, side.account)
     return side
+
+
+async def hold_mail(platform: Platform, *recipients: str, reason: str = "spam") -> str:
+    """A message in quarantine with its record, as filter leaves it."""
+    mail_id = await add_mail(platform.database, *recipients, held=True)
+    to = tuple(Recipient(n, address) for n, address in enumerate(recipients))
+    envelope = Envelope("you@elsewhere.example", to)
+    header = RecordHeader(mail_id, time.time(), envelope, listener="mx")
+    content = b"From: you@elsewhere.example\r\nSubject: Hello\r\n\r\nText.\r\n"
+    ref = await platform.blobs.put(encode_header(header), content, key=mail_id)
+    place = {"segment": ref.segment, "record_offset": ref.offset, "record_length": ref.length}
+    async with platform.database.transaction() as transaction:
+        mine = message.c.mail_id == mail_id
+        await transaction.execute(update(message).where(mine).values(size=len(content), **place))
+        held = update(quarantine).where(quarantine.c.mail_id == mail_id)
+        await transaction.execute(held.values(reason=f"{reason} for {recipients[0]}"))
+    return mail_id
 
 
 async def add_mail(

@@ -249,6 +249,7 @@ def holub(
 ) -> Iterator[Holub]:
     settings = {
         "HOLUB_FILTER_CLAMD": clamd.url,
+        "HOLUB_FILTER_CLAMD_MAX_OCTETS": "200000",
         "HOLUB_FILTER_RSPAMD": rspamd.url,
         "HOLUB_FILTER_RSPAMD_PASSWORD": PASSWORD,
         "HOLUB_FILTER_SPAMD": spamd.url,
@@ -300,6 +301,24 @@ def test_a_move_into_junk_and_one_out_of_it_are_learned(holub: Holub, rspamd: Rs
         client.select("Junk")
         assert client.uid("COPY", "2", "INBOX")[0] == "OK"
     _until(lambda: rspamd.learned() == before + 2)
+
+
+def test_held_mail_is_released_to_each_recipient_once(holub: Holub) -> None:
+    before = {name: holub.count(name) for name in ("alice", "bob")}
+    large = ham(b"a line of a large letter that no scanner takes\r\n" * 6000)
+    mail_id = holub.send(large, "alice@example.test", "bob@example.test").strip("()")
+    _until(lambda: mail_id in holub.must("quarantine", "list", "--json"))
+
+    holub.must("quarantine", "release", mail_id, "--recipient", "1")
+    holub.wait_for("bob", before["bob"] + 1)
+    assert holub.count("alice") == before["alice"]
+    holub.must("quarantine", "release", mail_id, "--recipient", "0")
+    assert "released already" in holub.command("quarantine", "release", mail_id).stderr
+
+    arrived = holub.wait_for("alice", before["alice"] + 1)
+    assert any(large in one for one in arrived)
+    assert holub.count("bob") == before["bob"] + 1
+    assert mail_id not in holub.must("quarantine", "list", "--json")
 
 
 def _until(true: Callable[[], bool]) -> None:
