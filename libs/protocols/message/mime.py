@@ -39,6 +39,9 @@ _TAIL = re.compile(rb"(--)?[ \t]*+(?:\r?\n|\r?\Z)")
 _TYPE = re.compile(rb"([!#$%&'*+.^_`|~0-9a-z{}-]++)/([!#$%&'*+.^_`|~0-9a-z{}-]++)")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z{}-]++")
 
+_WINDOW = 16 * 1024
+"""Longer than any delimiter."""
+
 _PLAIN = ("text", "plain")
 _MESSAGE = ("message", "rfc822")
 _OPAQUE = ("application", "octet-stream")
@@ -228,7 +231,7 @@ class _Scanner:
         delimiter = b"\n--" + boundary
         # The line break that ends the header serves the first delimiter.
         start, at = -1, part.body_start - 1
-        while (hit := content.find(delimiter, at, end)) >= 0:
+        while (hit := _find(content, delimiter, at, end)) >= 0:
             tail = _TAIL.match(content, hit + len(delimiter), end)
             if tail is None:
                 self.false_delimiters += 1
@@ -287,6 +290,18 @@ class _Scanner:
         # RFC 2183 §2.8: what is not known is an attachment.
         token = _TOKEN.fullmatch(word)
         part.disposition = token[0].decode() if token else "attachment"
+
+
+def _find(content: bytes, delimiter: bytes, at: int, end: int) -> int:
+    """As `content.find`, but where no hyphen is, at the speed of memory: Base64 has none."""
+    while (hyphen := content.find(b"-", at, end)) >= 0:
+        stop = min(end, hyphen + _WINDOW)
+        hit = content.find(delimiter, max(at, hyphen - 1), stop)
+        if hit >= 0 or stop == end:
+            return hit
+        # It may lie across the end of the window.
+        at = stop - len(delimiter) + 1
+    return -1
 
 
 def _boundary(part: Part) -> bytes:

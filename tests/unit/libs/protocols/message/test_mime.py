@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from libs.protocols.message import mime
 from libs.protocols.message.mime import (
     MAX_BOUNDARY_OCTETS,
     MAX_DEPTH,
@@ -257,3 +261,19 @@ def test_hostile_content_takes_linear_time(content: bytes) -> None:
     scan(content)
 
     assert time.perf_counter() - start < 10
+
+
+@given(
+    st.text(alphabet="\n-ab", max_size=300),
+    st.text(alphabet="-ab", max_size=4),
+    st.integers(0, 300),
+    st.integers(0, 300),
+)
+def test_a_delimiter_is_found_where_a_plain_search_finds_it(
+    text: str, boundary: str, one: int, other: int
+) -> None:
+    content, delimiter = text.encode(), b"\n--" + boundary.encode()
+    start, end = min(one, other), min(max(one, other), len(text))
+
+    with patch.object(mime, "_WINDOW", 20):
+        assert mime._find(content, delimiter, start, end) == content.find(delimiter, start, end)
