@@ -21,6 +21,8 @@ class Copy:
     flags: tuple[str, ...] = ()
     create: bool = False
     """Make the mailbox when there is none."""
+    special_use: str = ""
+    """Its use when it is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,8 @@ class Arrival:
     steps: list[str] = field(default_factory=list)
     """What its script did, for the trace."""
     notices: list[Notice] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
+    """What else is written with the plan."""
 
 
 def usual_mailbox(job: DeliveryJob) -> str:

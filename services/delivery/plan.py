@@ -120,6 +120,8 @@ async def _give_notice(
 ) -> None:
     """What scripts have us write: the effect, and its job in the outbox, with the plan (T6)."""
     for job, r in routes:
+        for claim in r.claims:
+            await claim(transaction)
         for notice in r.notices:
             if notice.claim is not None and not await notice.claim(transaction):
                 continue

@@ -20,7 +20,7 @@ from libs.common.jobs import (
     Target,
 )
 from libs.common.jobs.received import received
-from services.delivery.arrival import Arrival, Notice
+from services.delivery.arrival import Arrival, Claim, Notice
 
 _CHILDREN = uuid.UUID("6d1b9b0e-6c0f-5f0a-9a53-5a1c3a3c9d11")
 """Namespace of the mail_ids of forwards, so that a repeated job makes the same child."""
@@ -42,6 +42,7 @@ class Route:
     steps: list[tuple[int, str, str]] = field(default_factory=list)
     """What scripts did, for the trace: ordinal, address of the account, and what."""
     notices: list[Notice] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
 
 
 class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -94,6 +95,7 @@ def _note(
     # Refused counts more than discarded: somebody is told of it.
     for arrival in sorted(here.values(), key=lambda one: one.state):
         result.notices += arrival.notices
+        result.claims += arrival.claims
         result.steps += [(arrival.ns[0], arrival.address, why) for why in arrival.steps]
         for n in arrival.ns if arrival.state else ():
             if n not in ended:
@@ -108,7 +110,7 @@ def _storage(job: DeliveryJob, here: Mapping[int, Arrival]) -> StorageJob | None
         if arrival.copies:
             ns, first = tuple(arrival.ns), prefix(job, arrival.address)
             targets += [
-                Target(account, ns, copy.mailbox, copy.flags, first, copy.create)
+                Target(account, ns, copy.mailbox, copy.flags, first, copy.create, copy.special_use)
                 for copy in arrival.copies
             ]
     if not targets:

@@ -10,15 +10,16 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from libs.common.accounts import Directory
 from libs.common.accounts.account import canonical
 from libs.common.blobstore.protocol import BlobStore
 from libs.common.db import Database, Transaction
-from libs.common.db.schema import mailbox, sieve_script
+from libs.common.db.schema import sieve_script
 from libs.common.jobs import DeliveryJob
-from libs.common.mailstore.folders import canonical_name
+from libs.common.mailstore import Mailbox
+from libs.common.mailstore.folders import canonical_name, list_mailboxes
 from libs.protocols.message.header import header_end
 from libs.protocols.sieve.action import (
     Action,
@@ -35,6 +36,7 @@ from libs.protocols.sieve.run import Limits, Surroundings
 from libs.protocols.sieve.script import Result
 from services.delivery import notice
 from services.delivery.arrival import Arrival, Claim, Copy, join, usual_mailbox
+from services.delivery.duplicates import Answers, Duplicates, Unanswered
 from services.delivery.scripts import Active, Scripts
 from services.delivery.settings import DeliverySettings
 from services.delivery.vacation import Vacations
@@ -42,6 +44,7 @@ from services.delivery.vacation import Vacations
 _HEAD_OCTETS = 256 * 1024
 """What is read of a message whose body no test asks for."""
 _WHOLE = frozenset({"body", "foreverypart", "mime", "extracttext"})
+_OF_MAILBOXES = frozenset({"mailbox", "special-use", "mailboxid"})
 _STEP_CHARACTERS = 480
 """Of one trace row; a long explanation is several of them."""
 _MOST_STEPS = 8
@@ -96,6 +99,7 @@ class Sieve:
         self._blobs = blobs
         self._directory = directory
         self._scripts = Scripts(database)
+        self._duplicates = Duplicates(database)
         self._vacations = Vacations(database, blobs, directory)
         self._limits = Limits(
             steps=settings.sieve_steps,
@@ -108,6 +112,7 @@ class Sieve:
     ) -> None:
         """Change arrivals to what scripts say; `marks`: account id -> `account.scripts`."""
         scripts = await self._scripts.of(marks)
+        self._duplicates.forget()
         for job, here in arrived:
             if scripts.keys() & here.keys():
                 await self._file(job, here, dict(scripts))
@@ -127,6 +132,7 @@ class Sieve:
                 new = []
             await self._apply(read, arrival, active, result)
             arrival.steps += _explanation(active, result)
+            arrival.claims += self._duplicates.note(arrival.account, result.tracked, time.time())
             for one in result.actions:
                 if isinstance(one, Vacation):
                     await self._answer(read, arrival, here, one)
@@ -138,7 +144,9 @@ class Sieve:
             return Result((Keep(implicit=True),), active.fault)
         needs = active.script.extensions
         message = await read.message(bool(needs & _WHOLE))
-        boxes = await self._mailboxes(arrival.account) if "mailbox" in needs else frozenset()
+        boxes = await self._mailboxes(arrival.account) if needs & _OF_MAILBOXES else []
+        names = {box.name for box in boxes}
+        seen = Answers()
         envelope, client = read.job.header.envelope, read.job.header.client
         recipient = next(r.address for r in envelope.recipients if r.n == arrival.ns[0])
         around = Surroundings(
@@ -154,15 +162,22 @@ class Sieve:
                 "remote-host": client.rdns,
                 "remote-ip": client.ip,
             },
-            mailbox_exists=lambda name: canonical_name(name) in boxes,
+            mailbox_exists=lambda name: canonical_name(name) in names,
+            special_uses={box.name: box.special_use for box in boxes if box.special_use},
+            mailbox_ids={box.object_id: box.name for box in boxes},
+            seen=seen.__getitem__,
             clock=time.monotonic,
         )
-        return active.script.run(message, around, self._limits, explain=True)
+        while True:
+            try:
+                return active.script.run(message, around, self._limits, explain=True)
+            except Unanswered as asked:
+                # It runs again when the answer is known; it asks for few ids (MAX_TRACKED).
+                seen[asked.key] = await self._duplicates.seen(arrival.account, asked.key)
 
-    async def _mailboxes(self, account: int) -> frozenset[str]:
+    async def _mailboxes(self, account: int) -> list[Mailbox]:
         async with self._database.reading() as transaction:
-            query = select(mailbox.c.name).where(mailbox.c.account_id == account)
-            return frozenset(row.name for row in await transaction.rows(query))
+            return await list_mailboxes(transaction, account)
 
     async def _redirect(
         self,
@@ -256,8 +271,8 @@ def _copy(job: DeliveryJob, action: Action) -> Copy | None:
         case Keep(flags):
             # RFC 5228 §4.3: wherever it would go without a script; so junk stays junk.
             return Copy(usual_mailbox(job), flags)
-        case FileInto(name, flags, create):
-            return Copy(canonical_name(name), flags, create)
+        case FileInto(name, flags, create, special_use):
+            return Copy(canonical_name(name), flags, create, special_use)
     return None
 
 

@@ -97,7 +97,7 @@ async def _create(
     if (target.account, name) in boxes:
         return
     try:
-        made = await folders.create(transaction, target.account, name)
+        made = await folders.create(transaction, target.account, name, target.special_use)
     except MailStoreError as error:
         log.info("no mailbox was made", account=target.account, mailbox=name, why=error.text)
     else:

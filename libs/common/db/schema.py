@@ -169,6 +169,15 @@ vacation_log = Table(
     Column("until", Double, nullable=False),
 )
 
+duplicate_log = Table(
+    "duplicate_log",
+    metadata,
+    # Ids (hashed, with their handle) that `duplicate` has seen, and until when they count.
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("until", Double, nullable=False),
+)
+
 alias = Table(
     "alias",
     metadata,

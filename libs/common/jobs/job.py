@@ -60,6 +60,8 @@ class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     """Return-Path, Delivered-To, Received and so on, as IMAP shows them before the content."""
     create: bool = False
     """Make the mailbox when there is none (RFC 5490 §3.2)."""
+    special_use: str = ""
+    """Its use when it is made (RFC 8579 §4)."""
 
 
 class StorageJob(msgspec.Struct, frozen=True, omit_defaults=True, tag="storage"):

@@ -21,6 +21,8 @@ class FileInto:
     flags: tuple[str, ...] = ()
     create: bool = False
     """RFC 5490 §3.2."""
+    special_use: str = ""
+    """The use of the mailbox when it is created (RFC 8579 §4)."""
 
 
 @dataclass(frozen=True, slots=True)

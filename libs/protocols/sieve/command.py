@@ -84,10 +84,18 @@ def _stop(node: Node, scope: Scope) -> Do:
 
 
 def _fileinto(node: Node, scope: Scope) -> Do:
-    tags = {**_FLAGS, **_COPY, "create": ("mailbox", "")}
+    tags = {
+        **_FLAGS,
+        **_COPY,
+        "create": ("mailbox", ""),
+        "specialuse": ("special-use", "string"),
+        "mailboxid": ("mailboxid", "string"),
+    }
     arguments = check(node, scope, tags, ("string",))
     name, flags = arguments.text(0), _flags(arguments)
     create, copy = "create" in arguments.tags, "copy" in arguments.tags
+    arguments.one_of(("specialuse", "mailboxid"), "")
+    use, number = arguments.constant("specialuse"), arguments.constant("mailboxid")
     if isinstance(name, str):
         wrong = _wrong_mailbox(name)
         if wrong:
@@ -98,7 +106,12 @@ def _fileinto(node: Node, scope: Scope) -> Do:
         wrong = _wrong_mailbox(mailbox)
         if wrong:
             raise RunFault(wrong)
-        run.act(FileInto(mailbox, flags(run), create), keeps=copy)
+        # RFC 9042 §4, RFC 8579 §4: the name is for when there is no such mailbox.
+        mailbox = run.around.mailbox_ids.get(number, mailbox)
+        for one, its in run.around.special_uses.items():
+            if use and its.lower() == use.lower():
+                mailbox = one
+        run.act(FileInto(mailbox, flags(run), create, use if create else ""), keeps=copy)
 
     return do
 

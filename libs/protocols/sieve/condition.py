@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from libs.protocols.message.date import parse_date
 from libs.protocols.sieve.arguments import ADDRESS, INDEX, MATCH, Arguments, Scope, check
 from libs.protocols.sieve.date import PARTS, part_of, zone_minutes
+from libs.protocols.sieve.duplicate import compile_duplicate
 from libs.protocols.sieve.fault import RunFault
 from libs.protocols.sieve.flags import flag_list, variable_of
 from libs.protocols.sieve.matcher import Matcher, matcher
 from libs.protocols.sieve.message import Halves
 from libs.protocols.sieve.parse import Node, fail
 from libs.protocols.sieve.run import Check, Run
+from libs.protocols.sieve.special import compile_mailbox_ids, compile_special_use
 from libs.protocols.sieve.text import Text
 
 _FIELD = re.compile(r"[!-9;-~]+")
@@ -28,6 +30,9 @@ EXTENSION_OF = {
     "mailboxexists": "mailbox",
     "environment": "environment",
     "ihave": "ihave",
+    "duplicate": "duplicate",
+    "specialuse_exists": "special-use",
+    "mailboxidexists": "mailboxid",
 }
 
 
@@ -373,4 +378,7 @@ _TESTS: dict[str, Callable[[Node, Scope], Check]] = {
     "mailboxexists": _mailboxexists,
     "environment": _environment,
     "ihave": _ihave,
+    "duplicate": compile_duplicate,
+    "specialuse_exists": compile_special_use,
+    "mailboxidexists": compile_mailbox_ids,
 }

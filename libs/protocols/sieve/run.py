@@ -36,6 +36,16 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracked:
+    """An id that `duplicate` asked for; it is noted when the script has come to its end."""
+
+    key: str
+    seconds: int
+    last: bool
+    """The period begins anew with each message."""
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a script may ask for besides the message."""
 
@@ -50,6 +60,12 @@ class Surroundings:
     items: Mapping[str, str] = field(default_factory=dict)
     """Of the environment test (RFC 5183 §4.1)."""
     mailbox_exists: Callable[[str], bool] = lambda _: False
+    special_uses: Mapping[str, str] = field(default_factory=dict)
+    """Name of a mailbox -> its use, of those that have one (RFC 6154)."""
+    mailbox_ids: Mapping[str, str] = field(default_factory=dict)
+    """MAILBOXID -> name (RFC 8474)."""
+    seen: Callable[[str], bool] = lambda _: False
+    """Was this id noted before?"""
     clock: Callable[[], float] = lambda: 0.0
     """Monotonic seconds, for the time limit."""
 
@@ -72,6 +88,7 @@ class Run:
     flags: tuple[str, ...] = ()
     """RFC 5232 §2: the internal variable."""
     implicit_keep: bool = True
+    tracked: list[Tracked] = field(default_factory=list)
     explained: list[str] | None = None
     """Each test and action with its answer; None: nobody asked."""
     _steps: int = 0

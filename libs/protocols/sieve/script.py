@@ -17,7 +17,7 @@ from libs.protocols.sieve.fault import RunFault, SieveError
 from libs.protocols.sieve.lexer import MAX_SCRIPT_OCTETS
 from libs.protocols.sieve.message import Message
 from libs.protocols.sieve.parse import Node, fail, parse
-from libs.protocols.sieve.run import Check, Do, Limits, Run, Stop, Surroundings
+from libs.protocols.sieve.run import Check, Do, Limits, Run, Stop, Surroundings, Tracked
 
 EXTENSIONS = frozenset(
     {
@@ -44,6 +44,9 @@ EXTENSIONS = frozenset(
         "regex",
         "vacation",
         "vacation-seconds",
+        "duplicate",
+        "special-use",
+        "mailboxid",
     }
 )
 """Each has its tests in `tests/unit/libs/protocols/sieve`."""
@@ -60,6 +63,8 @@ class Result:
     fault: str = ""
     """Why the script broke off; then the only action is to keep the message."""
     explained: tuple[str, ...] = ()
+    tracked: tuple[Tracked, ...] = ()
+    """What `duplicate` is to know of this message from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,8 @@ class Script:
         kept = Keep(run.flags, implicit=True)
         # RFC 5228 §2.10.3: the same mailbox twice is one copy.
         again = not run.implicit_keep or any(isinstance(one, Keep) for one in run.actions)
-        return Result(tuple(run.actions) if again else (*run.actions, kept), "", explained)
+        actions = tuple(run.actions) if again else (*run.actions, kept)
+        return Result(actions, "", explained, tuple(run.tracked))
 
 
 def compile_script(text: str | bytes, supported: frozenset[str] = EXTENSIONS) -> Script:
