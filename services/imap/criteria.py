@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from libs.common.mailstore import Entry, from_names
@@ -52,6 +52,19 @@ class Known:
     now: float
     savedates: Mapping[int, float]
     """By UID; only when the criteria ask for them."""
+    indexed: Mapping[int, Indexed] = field(default_factory=dict)
+    """By `id` of a text criterion: what the index says of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """Which messages have a text in them, of those that the index knows."""
+
+    upto: int
+    """The last UID that it knows of."""
+    opaque: frozenset[str]
+    """Messages that it does not know, by `mail_id`."""
+    found: frozenset[str]
 
 
 Test = Callable[[Entry, bytes | None, bytes | None], bool | None]
@@ -67,7 +80,7 @@ def compiled(key: Key, known: Known) -> Test:
         case Not(inner):
             return _not(compiled(inner, known))
         case Text():
-            return _text(key)
+            return _text(key, known.indexed.get(id(key)))
         case Day():
             return _day(key, known)
     return _of_entry(key, known)
@@ -192,7 +205,7 @@ def _field_reader(where: str) -> Callable[[bytes], str]:
     return lambda envelope: read_envelope(envelope).text(where) or ""
 
 
-def _text(key: Text) -> Test:
+def _text(key: Text, indexed: Indexed | None) -> Test:
     where, text = key.where, key.value.decode("utf-8", "replace")
     folded = text.casefold()
 
@@ -211,7 +224,9 @@ def _text(key: Text) -> Test:
     def in_header(_: Entry, __: bytes | None, content: bytes | None) -> bool | None:
         return None if content is None else header_contains(content, where, text)
 
-    def in_text(_: Entry, __: bytes | None, content: bytes | None) -> bool | None:
+    def in_text(entry: Entry, _: bytes | None, content: bytes | None) -> bool | None:
+        if indexed and entry.uid <= indexed.upto and entry.mail_id not in indexed.opaque:
+            return entry.mail_id in indexed.found
         if content is None:
             return None
         return contains(content, text, body_only=where == "BODY")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from libs.common.mailstore import Entry, Stored
+from libs.common.mailstore.search_index import Sought
 from libs.protocols.imap.search import Day, InSet, Key, Text
 from libs.protocols.message.header import MAX_HEADER_OCTETS
-from services.imap.criteria import Known, Test, compiled, is_in_envelope, walk
+from libs.protocols.message.searchable import seekable
+from services.imap.criteria import Indexed, Known, Test, compiled, is_in_envelope, walk
 from services.imap.outcome import Bad, No
 from services.imap.view import View
 
@@ -28,8 +31,13 @@ async def find(session: Session, key: Key, view: View | None = None) -> list[int
     keys = walk(key)
     if session.uidonly and any(isinstance(one, InSet) and not one.uid for one in keys):
         raise Bad("this session has UIDs only", "UIDREQUIRED")
-    test = compiled(key, await _known(session, keys, view))
+    known = await _known(session, keys, view)
+    test = compiled(key, known)
     found, doubt = _sift(test, view.current(), None)
+    if doubt and (indexed := await _indexed(session, keys, view)):
+        test = compiled(key, replace(known, indexed=indexed))
+        more, doubt = _sift(test, doubt, None)
+        found += more
     if doubt:
         more, doubt = await _by_envelope(session, test, doubt, view)
         found += more
@@ -49,6 +57,24 @@ async def _known(session: Session, keys: Sequence[Key], view: View) -> Known:
         if isinstance(one, InSet)
     }
     return Known(lambda one: sets[id(one)], frozenset(session.saved), time.time(), savedates)
+
+
+async def _indexed(session: Session, keys: Sequence[Key], view: View) -> dict[int, Indexed]:
+    """What the index says of each text in the criteria, as far as it can be asked."""
+    asked = []
+    for one in keys:
+        if isinstance(one, Text) and one.where in ("BODY", "TEXT"):
+            text = seekable(one.value.decode("utf-8", "replace"))
+            if text is not None:
+                asked.append((id(one), Sought(text, one.where == "BODY")))
+    if not asked:
+        return {}
+    answers = await session.gateway.store.search(view.mailbox.id, [sought for _, sought in asked])
+    return {
+        name: Indexed(answers.upto, answers.opaque, found)
+        for (name, _), found in zip(asked, answers.found, strict=True)
+        if answers.upto
+    }
 
 
 def _sift(

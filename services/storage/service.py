@@ -18,6 +18,7 @@ from services.platform import Platform
 from services.storage.collect import collect_garbage
 from services.storage.commit import commit
 from services.storage.expire import expire_recoverable, look_after_quarantine
+from services.storage.index import Indexer
 from services.storage.outbox import pump
 from services.storage.settings import StorageSettings
 from services.storage.sweeper import Sweeper
@@ -32,10 +33,13 @@ class Storage:
         self._database = platform.database
         self._mailstore = MailStore(platform.database, platform.blobs, platform.queue)
         self.watermark = Watermark(platform.database, QUEUE)
+        self.busy_at = 0.0
+        """When mail was last filed (monotonic clock)."""
 
     async def handle(self, leases: Sequence[Lease]) -> None:
         """Commit a batch; an exception puts all of it back."""
         start = time.time()
+        self.busy_at = time.monotonic()
         jobs = [decode(lease.body, StorageJob) for lease in leases]
         if seeded_bug("ack_before_commit"):
             for lease in leases:
@@ -80,6 +84,10 @@ async def run(platform: Platform) -> None:
         )
         every = settings.gc_every_hours * 3600
         aside.append(asyncio.create_task(collect_garbage(platform.database, collector, every)))
+    if settings.search_index:
+        store = platform.mailstore()
+        indexer = Indexer(platform.database, platform.blobs, store, lambda: storage.busy_at)
+        aside.append(asyncio.create_task(indexer.run()))
     platform.ready(QUEUE)
     try:
         await worker.run(platform.stopping)

@@ -48,6 +48,9 @@ class StorageSettings(HolubSettings):
     quarantine_days: float = Field(default=30, gt=0)
     """How long held mail waits for somebody's decision before it is discarded."""
 
+    search_index: bool = True
+    """Whether this process writes the index of SEARCH BODY and TEXT, in quiet moments."""
+
     gc: bool = True
     """Whether this process collects garbage.  Of all that do, one works at a time."""
 

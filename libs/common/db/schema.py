@@ -415,6 +415,42 @@ annotation = Table(
     Column("value", LargeBinary, nullable=False),
 )
 
+search_document = Table(
+    "search_document",
+    metadata,
+    _id(),
+    # What SEARCH BODY and TEXT look in, case folded, made off the hot path (mailstore.indexing).
+    # One for each account, so that no search goes through the mail of others; the migration adds
+    # an index over trigrams: GIN in PostgreSQL, FTS5 in SQLite.
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), nullable=False),
+    Column(
+        "mail_id",
+        Text,
+        ForeignKey("message.mail_id", ondelete="CASCADE"),
+        nullable=False,
+        index=True,
+    ),
+    # Too large or too odd to be kept: SEARCH reads the message itself.
+    Column("opaque", Boolean, nullable=False, server_default="0"),
+    Column("head", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("account_id", "mail_id"),
+)
+Index(
+    "ix_search_document_opaque",
+    search_document.c.account_id,
+    postgresql_where=search_document.c.opaque,
+    sqlite_where=search_document.c.opaque,
+)
+
+search_progress = Table(
+    "search_progress",
+    metadata,
+    # All messages of a mailbox up to this UID have their documents.
+    Column("mailbox_id", Id, ForeignKey("mailbox.id", ondelete="CASCADE"), primary_key=True),
+    Column("uid", BigInteger, nullable=False),
+)
+
 delivery_log = Table(
     "delivery_log",
     metadata,

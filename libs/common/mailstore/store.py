@@ -35,6 +35,7 @@ from libs.common.mailstore.mailbox import Entry, Mailbox, MailStoreError, Stored
 from libs.common.mailstore.messages import message_row
 from libs.common.mailstore.quota import Usage, check_room, usage
 from libs.common.mailstore.recover import keep_all, list_recoverable, restore
+from libs.common.mailstore.search_index import Answers, Sought, ask
 from libs.common.queue.protocol import Queue
 from libs.protocols.message.summary import Summary, summarise
 
@@ -211,6 +212,11 @@ class MailStore:
         query = query.where(_chosen(uids, self._database.dialect))
         async with self._database.reading() as transaction:
             return await transaction.rows(query)
+
+    async def search(self, mailbox_id: int, sought: Sequence[Sought]) -> Answers:
+        """Which messages of a mailbox have these texts, as far as the index knows."""
+        async with self._database.reading() as transaction:
+            return await ask(transaction, mailbox_id, sought)
 
     async def vanished(self, mailbox_id: int, since_modseq: int) -> list[int]:
         """UIDs that left the mailbox after `since_modseq`, ascending (RFC 7162 §3.2.10)."""

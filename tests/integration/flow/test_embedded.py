@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import smtplib
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,3 +189,21 @@ def test_every_message_of_the_corpus_arrives_byte_for_byte(holub: Holub, corpus:
     missing = [body[:200] for body in sent if not any(m.endswith(body) for m in found)]
     assert not missing
     assert json.loads(holub.must("fsck", "--json", "--content"))["clean"]
+
+
+def test_what_is_delivered_comes_into_the_index_of_search_by_itself(holub: Holub) -> None:
+    holub.start("all")
+    holub.send(content("to be found"), f"alice@{DOMAIN}")
+    holub.wait_for("alice", 1)
+
+    end = time.monotonic() + 60
+    documents: list[tuple[str, str]] = []
+    while not documents:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+        with contextlib.closing(sqlite3.connect(holub.folder / "holub.db")) as database:
+            documents = database.execute("SELECT head, body FROM search_document").fetchall()
+
+    ((head, body),) = documents
+    assert "subject: to be found" in head
+    assert body == "hello\r\n"

@@ -6,6 +6,8 @@ import time
 from typing import Any
 
 from libs.common.mailstore import AppendItem
+from libs.common.mailstore.indexing import index_some
+from libs.common.mailstore.search_index import Sought
 from tests.integration.imap.running import ALICE, Running, client_of, imap4, in_thread, message
 
 
@@ -217,3 +219,42 @@ async def test_addresses_and_subjects_are_found_decoded(gateway: Running) -> Non
             return [client.search(words, "UTF-8") for words in asked]
 
     assert await in_thread(work) == [[1], [1], [2], [1, 2, 3, 4, 5], [5], [3], [3], [], [4], [5]]
+
+
+async def test_search_answers_the_same_with_an_index_and_reads_less(gateway: Running) -> None:
+    """The tail that is not indexed yet is scanned, and so is what the index cannot tell."""
+    await gateway.deliver(*(message(n) for n in range(6)))
+    odd = b"no field at first\r\n\r\nneedle number 99\r\n"
+    await gateway.deliver(odd)
+    asked: list[Any] = [
+        ["BODY", "NEEDLE number 3"],
+        ["TEXT", "grüsse"],
+        ["TEXT", "a.bin"],
+        ["NOT", "BODY", "needle"],
+        ["OR", "BODY", "number 99", "SUBJECT", "absent"],
+        ["BODY", "number 1", "FROM", "ann"],
+        ["OR", "BODY", "number 2", "HEADER", "Message-ID", "<4@other.test>"],
+        ["BODY", "absent"],
+        ["TEXT", "late"],
+    ]
+
+    def work() -> list[Any]:
+        with client_of(gateway) as client:
+            client.select_folder("INBOX")
+            return [client.search(words, "UTF-8") for words in asked]
+
+    plain = await in_thread(work)
+    assert plain == [[4], [1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6], [], [7], [2], [3, 5], [], []]
+    box = await gateway.store.mailbox(gateway.accounts[ALICE], "INBOX")
+    assert box
+    database, blobs = gateway.platform.database, gateway.platform.blobs
+    while await index_some(database, blobs, box.id):
+        pass
+    await gateway.deliver(b"Subject: late\r\n\r\nneedle number 3\r\n")
+
+    plain[0].append(8)
+    plain[8].append(8)
+    assert await in_thread(work) == plain
+    # What is indexed is not read: without its segment only the tail and the odd one would fail.
+    answers = await gateway.store.search(box.id, [Sought("needle number 3", True)])
+    assert (answers.upto, len(answers.opaque), len(answers.found[0])) == (7, 1, 1)
