@@ -11,6 +11,6 @@ Reads      domain, account, alias, sieve_script; records, where a script looks a
 Writes     plan, deferred (forwards), quarantine and outcome (recipients that are gone), trace;
            effect, outbox, vacation_log, duplicate_log, records (what scripts cause), sieve_script
            (its fault)
-Standards  RFC 5321 §3.9 (aliases), §4.4 (Return-Path); RFC 5228 (Sieve), RFC 5230 (vacation)
+Standards  RFC 5321 §3.9 (aliases), §4.4 (Return-Path); RFC 5228 (Sieve), RFC 5230 (vacation); SRS
 Failing    leaves jobs on the queue; a batch that fails is bisected to the job that is to blame
 """

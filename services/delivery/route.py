@@ -10,6 +10,7 @@ import msgspec
 
 from libs.common.accounts import Targets
 from libs.common.accounts.account import split_address
+from libs.common.accounts.srs import Srs
 from libs.common.jobs import (
     DeliveryJob,
     Envelope,
@@ -53,7 +54,12 @@ class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
     ver: int = 1
 
 
-def route(job: DeliveryJob, found: Mapping[str, Targets], here: Mapping[int, Arrival]) -> Route:
+def route(
+    job: DeliveryJob,
+    found: Mapping[str, Targets],
+    here: Mapping[int, Arrival],
+    srs: Srs | None = None,
+) -> Route:
     """Split the recipients of a message into mailboxes and next hops."""
     result = Route()
     domains: dict[str, list[int]] = {}
@@ -79,9 +85,17 @@ def route(job: DeliveryJob, found: Mapping[str, Targets], here: Mapping[int, Arr
             known = outside.setdefault(address, [])
             known += [by_n[n] for n in arrival.ns if by_n[n] not in known]
     if outside:
-        _forward(job, outside, kept, result)
+        _forward(job, outside, kept, result, srs)
     _note(by_n, here, kept, result)
     return result
+
+
+def forwards(job: DeliveryJob, found: Mapping[str, Targets], here: Mapping[int, Arrival]) -> bool:
+    """Does it go on to an address elsewhere that is not the recipient's own?"""
+    if any(arrival.remote for arrival in here.values()):
+        return True
+    names = (recipient.address for recipient in job.header.envelope.recipients)
+    return any(one != name for name in names for one in found[name].remote)
 
 
 def _note(
@@ -139,14 +153,19 @@ def prefix(job: DeliveryJob, delivered_to: str) -> str:
 
 
 def _forward(
-    job: DeliveryJob, outside: dict[str, list[Recipient]], local: set[int], result: Route
+    job: DeliveryJob,
+    outside: dict[str, list[Recipient]],
+    local: set[int],
+    result: Route,
+    srs: Srs | None,
 ) -> None:
-    """One child message for each address elsewhere that an alias names."""
+    """One child message for each address elsewhere that an alias or a script names."""
+    path, now = job.header.envelope.reverse_path, job.header.received_at
     for address, recipients in sorted(outside.items()):
         child = str(uuid.uuid5(_CHILDREN, f"{job.header.mail_id} {address}"))
         domain = split_address(address)[1].lower()
         envelope = Envelope(
-            job.header.envelope.reverse_path,
+            srs.forwarded(path, recipients[0].address, now) if srs else path,
             (Recipient(0, address),),
             body=job.header.envelope.body,
             smtputf8=job.header.envelope.smtputf8,

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from libs.common.accounts import Directory
+from libs.common.accounts.account import split_address
 from libs.common.jobs import DeliveryJob, decode, encode
 from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
@@ -13,7 +14,7 @@ from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
 from services.delivery.arrival import arrivals
 from services.delivery.plan import write_plans
-from services.delivery.route import Plan, route
+from services.delivery.route import Plan, forwards, route
 from services.delivery.settings import DeliverySettings
 from services.delivery.sieve import Sieve
 from services.platform import Platform
@@ -51,7 +52,10 @@ class Delivery:
         here = [(job, arrivals(job, found)) for job in jobs.values()]
         if marks := {i: mark for targets in found.values() for i, mark in targets.scripts}:
             await self._sieve.file(here, marks)
-        routes = [(job, route(job, found, arrived)) for job, arrived in here]
+        srs = None
+        if senders := {_domain(job) for job, arrived in here if forwards(job, found, arrived)}:
+            srs = await self._directory.srs(senders)
+        routes = [(job, route(job, found, arrived, srs)) for job, arrived in here]
         return await self._database.retry(lambda transaction: write_plans(transaction, routes))
 
     async def _hand_on(self, plans: Sequence[Plan]) -> None:
@@ -61,6 +65,10 @@ class Delivery:
             await self._queue.put("storage", storage)
         if relays:
             await self._queue.put("relay", relays)
+
+
+def _domain(job: DeliveryJob) -> str:
+    return split_address(job.header.envelope.reverse_path)[1]
 
 
 async def run(platform: Platform) -> None:

@@ -19,6 +19,8 @@ from libs.common.accounts.account import (
     canonical,
     split_address,
 )
+from libs.common.accounts.shared_secret import shared_secret
+from libs.common.accounts.srs import Srs, looks_like_srs, origin_of
 from libs.common.db import Database, DatabaseUnavailable, Transaction
 from libs.common.db.bulk import in_list
 from libs.common.db.schema import account, alias, domain
@@ -56,6 +58,7 @@ class Directory:
         self._database = database
         self._cache: dict[str, tuple[float, RecipientKind]] = {}
         self._tenants: dict[str, tuple[float, int]] = {}
+        self._secret = b""
 
     async def recipient(self, address: str) -> RecipientKind:
         """What RCPT should answer for an address; raises `DirectoryUnavailable`."""
@@ -77,6 +80,7 @@ class Directory:
         return kind
 
     async def _look_up(self, address: str) -> RecipientKind:
+        origins = await self._origins([address])
         async with self._database.reading() as transaction:
             if not await _our_domains(transaction, [address]):
                 return RecipientKind.REMOTE
@@ -84,7 +88,7 @@ class Directory:
                 select(*ACCOUNT_COLUMNS).where(account.c.address == canonical(address))
             )
             if row is None:
-                resolved = (await _resolve(transaction, [address]))[address]
+                resolved = (await _resolve(transaction, [address], origins))[address]
                 return RecipientKind.UNKNOWN if resolved.unknown else RecipientKind.LOCAL
         found = _account(row)
         if not found.enabled:
@@ -114,8 +118,28 @@ class Directory:
 
     async def targets(self, addresses: Sequence[str]) -> dict[str, Targets]:
         """What each address stands for; a few queries for all; raises `DatabaseUnavailable`."""
+        origins = await self._origins(addresses)
         async with self._database.reading() as transaction:
-            return await _resolve(transaction, addresses)
+            return await _resolve(transaction, addresses, origins)
+
+    async def srs(self, domains: Iterable[str]) -> Srs:
+        """How to rewrite reverse-paths in these domains; raises `DatabaseUnavailable`."""
+        async with self._database.reading() as transaction:
+            ours = await _our_domains(transaction, [f"@{name}" for name in domains])
+        return Srs(await self._srs_secret(), frozenset(ours))
+
+    async def _srs_secret(self) -> bytes:
+        self._secret = self._secret or await shared_secret(self._database, "srs")
+        return self._secret
+
+    async def _origins(self, addresses: Iterable[str]) -> dict[str, str]:
+        """Addresses that we made for the bounces of forwards, and whom they stand for."""
+        wanted = [address for address in addresses if looks_like_srs(address)]
+        if not wanted:
+            return {}
+        secret, now = await self._srs_secret(), time.time()
+        found = {address: origin_of(secret, address, now) for address in wanted}
+        return {address: origin for address, origin in found.items() if origin}
 
     async def may_send_as(self, sender: Account, reverse_path: str) -> bool:
         """Does the account own this reverse-path: its own address, or an alias that leads to it?"""
@@ -146,13 +170,15 @@ async def _our_domains(
     return {name: (number, catch_all) for name, number, catch_all in rows}
 
 
-async def _resolve(transaction: Transaction, addresses: Sequence[str]) -> dict[str, Targets]:
+async def _resolve(
+    transaction: Transaction, addresses: Sequence[str], origins: dict[str, str]
+) -> dict[str, Targets]:
     """Follow aliases, one round of queries for each level, until only accounts are left."""
     accounts: dict[str, dict[int, str]] = {address: {} for address in addresses}
     scripts: dict[int, str] = {}
     remote: dict[str, dict[str, None]] = {address: {} for address in addresses}
     seen: dict[str, set[str]] = {address: set() for address in addresses}
-    open_: dict[str, set[str]] = {address: {address} for address in addresses}
+    open_: dict[str, set[str]] = {address: {origins.get(address, address)} for address in addresses}
     for _ in range(MAX_ALIAS_DEPTH):
         wanted = {item for items in open_.values() for item in items}
         if not wanted:

@@ -103,6 +103,7 @@ async def test_a_redirect_elsewhere_is_one_forward_however_often_the_job_comes(
     (forward,) = await post.forwards()
     assert forward.header.envelope.recipients[0].address == ELSEWHERE
     assert forward.header.parent == job.header.mail_id
+    assert forward.header.envelope.reverse_path.startswith("SRS0=")
     assert forward.header.fields == f"Delivered-To: alice@{DOMAIN}\r\n"
     assert await post.states(job.header.mail_id) == {f"alice@{DOMAIN}": "forwarded"}
     assert await post.boxes("alice") == {}
