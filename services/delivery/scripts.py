@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
 from libs.common.db import Database, Transaction
 from libs.common.db.bulk import in_list
 from libs.common.db.schema import sieve_script
-from libs.protocols.sieve.fault import SieveError
+from libs.protocols.sieve.fault import RunFault, SieveError
+from libs.protocols.sieve.run import Do
 from libs.protocols.sieve.script import Script, compile_script
 
 MOST_OCTETS = 8 << 20
@@ -29,6 +30,27 @@ class Active:
     fault: str = ""
     told: bool = False
     """Its owner knows already that it breaks off."""
+    others: dict[str, bytes] = field(default_factory=dict)
+    """The other scripts of the account, for one that includes them."""
+    _compiled: dict[str, Script] = field(default_factory=dict)
+
+    def included(self, name: str) -> Do | None:
+        """The commands of another script, compiled when they are needed first."""
+        if name == self.name and self.script is not None:
+            return self.script.commands
+        if name not in self._compiled:
+            if name not in self.others:
+                return None
+            try:
+                self._compiled[name] = compile_script(self.others[name])
+            except SieveError as error:
+                raise RunFault(f"include: {name!r}: {error}") from None
+        return self._compiled[name].commands
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Extensions of what may run; those of scripts that it includes count too."""
+        return self.script.extensions if self.script is not None else frozenset()
 
 
 class Scripts:
@@ -75,10 +97,26 @@ async def _load(transaction: Transaction, accounts: list[int]) -> dict[int, Acti
     ).where(
         in_list(sieve_script.c.account_id, accounts, transaction.dialect), sieve_script.c.active
     )
-    return {
+    found = {
         row.account_id: _compiled(row.name, bytes(row.content), told=bool(row.fault))
         for row in await transaction.rows(query)
     }
+    including = [number for number, one in found.items() if "include" in one.needs]
+    if including:
+        await _load_others(transaction, including, found)
+    return found
+
+
+async def _load_others(
+    transaction: Transaction, accounts: list[int], found: dict[int, Active]
+) -> None:
+    query = select(sieve_script.c.account_id, sieve_script.c.name, sieve_script.c.content).where(
+        in_list(sieve_script.c.account_id, accounts, transaction.dialect), ~sieve_script.c.active
+    )
+    for row in await transaction.rows(query):
+        active = found[row.account_id]
+        active.others[row.name] = bytes(row.content)
+        active.octets += len(row.content)
 
 
 def _compiled(name: str, content: bytes, told: bool) -> Active:

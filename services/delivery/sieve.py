@@ -142,7 +142,10 @@ class Sieve:
     async def _run(self, read: _Read, arrival: Arrival, active: Active) -> Result:
         if active.script is None:
             return Result((Keep(implicit=True),), active.fault)
-        needs = active.script.extensions
+        needs = active.needs
+        if "include" in needs:
+            # What is included may ask for all that there is.
+            needs = needs | _WHOLE | _OF_MAILBOXES
         message = await read.message(bool(needs & _WHOLE))
         boxes = await self._mailboxes(arrival.account) if needs & _OF_MAILBOXES else []
         names = {box.name for box in boxes}
@@ -166,6 +169,7 @@ class Sieve:
             special_uses={box.name: box.special_use for box in boxes if box.special_use},
             mailbox_ids={box.object_id: box.name for box in boxes},
             seen=seen.__getitem__,
+            included=active.included,
             clock=time.monotonic,
         )
         while True:

@@ -69,7 +69,7 @@ class Scope:
         if "variables" not in self.required or not has_variables(text):
             return text
         try:
-            return template(text)
+            return template(text, "include" in self.required)
         except WrongText as wrong:
             raise fail(str(wrong), node.token) from None
 

@@ -10,6 +10,7 @@ from libs.protocols.sieve.arguments import Arguments, Scope, Tags, check
 from libs.protocols.sieve.condition import strings_of
 from libs.protocols.sieve.fault import RunFault
 from libs.protocols.sieve.flags import flag_list, keep_flags, split_flags, variable_of
+from libs.protocols.sieve.include import compile_global, compile_include, compile_return
 from libs.protocols.sieve.parse import Node, fail
 from libs.protocols.sieve.run import Do, Run, Stop
 from libs.protocols.sieve.text import PRECEDENCE, Text, modify
@@ -29,6 +30,9 @@ EXTENSION_OF = {
     "removeflag": "imap4flags",
     "error": "ihave",
     "vacation": "vacation",
+    "include": "include",
+    "return": "include",
+    "global": "include",
 }
 
 
@@ -205,4 +209,7 @@ _ACTIONS: dict[str, Callable[[Node, Scope], Do]] = {
     "removeflag": _flag_command,
     "error": _error,
     "vacation": compile_vacation,
+    "include": compile_include,
+    "return": compile_return,
+    "global": compile_global,
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from libs.protocols.sieve.arguments import Scope
 from libs.protocols.sieve.parse import Node, fail
-from libs.protocols.sieve.run import Run
+from libs.protocols.sieve.run import GLOBAL, Run
 
 MAX_FLAGS = 64
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -19,7 +19,8 @@ _SYSTEM = {f"\\{name.lower()}": f"\\{name}" for name in (
 
 def variable_of(text: str, scope: Scope, node: Node) -> str:
     """The name of a variable in lower case, or a `SieveError`."""
-    if not _NAME.fullmatch(text):
+    own = text.lower().removeprefix(GLOBAL) if "include" in scope.required else text
+    if not _NAME.fullmatch(own):
         raise fail(f"{text!r} is not the name of a variable", node.token)
     if "variables" not in scope.required:
         # RFC 5232 §3: a variable's name needs the variables extension.
@@ -39,7 +40,7 @@ def split_flags(texts: Iterable[str]) -> tuple[str, ...]:
 
 def flag_list(run: Run, name: str) -> tuple[str, ...]:
     """The flags in a variable; without a name, in the internal one."""
-    return split_flags([run.variables.get(name, "")]) if name else run.flags
+    return split_flags([run.get(name)]) if name else run.flags
 
 
 def keep_flags(run: Run, name: str, flags: tuple[str, ...]) -> None:

@@ -19,6 +19,8 @@ from libs.protocols.sieve.message import Halves, Message
 
 Check = Callable[["Run"], bool]
 Do = Callable[["Run"], None]
+GLOBAL = "global."
+"""The namespace of variables that scripts share (RFC 6609 §3.4.2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Surroundings:
     """MAILBOXID -> name (RFC 8474)."""
     seen: Callable[[str], bool] = lambda _: False
     """Was this id noted before?"""
+    included: Callable[[str], Do | None] = lambda _: None
+    """The commands of another script of this owner, or None; raises `RunFault` for a broken one."""
     clock: Callable[[], float] = lambda: 0.0
     """Monotonic seconds, for the time limit."""
 
@@ -89,6 +93,12 @@ class Run:
     """RFC 5232 §2: the internal variable."""
     implicit_keep: bool = True
     tracked: list[Tracked] = field(default_factory=list)
+    global_names: set[str] = field(default_factory=set)
+    """Variables that this script shares with others (RFC 6609 §3.4)."""
+    shared: dict[str, str] = field(default_factory=dict)
+    included: list[str] = field(default_factory=list)
+    """Names of the scripts that were included so far, and of those that run just now."""
+    within: list[str] = field(default_factory=list)
     explained: list[str] | None = None
     """Each test and action with its answer; None: nobody asked."""
     _steps: int = 0
@@ -115,9 +125,20 @@ class Run:
 
     def set(self, name: str, value: str) -> None:
         """A variable; names have no case (RFC 5229 §3)."""
-        if name not in self.variables and len(self.variables) >= self.limits.variables:
+        key, store = self._place(name)
+        if key not in store and len(store) >= self.limits.variables:
             raise RunFault(f"more than {self.limits.variables} variables")
-        self.variables[name] = value[: self.limits.variable_characters]
+        store[key] = value[: self.limits.variable_characters]
+
+    def get(self, name: str) -> str:
+        """The value of a variable; empty when it was never set."""
+        key, store = self._place(name)
+        return store.get(key, "")
+
+    def _place(self, name: str) -> tuple[str, dict[str, str]]:
+        if name.startswith(GLOBAL):
+            return name.removeprefix(GLOBAL), self.shared
+        return name, self.shared if name in self.global_names else self.variables
 
     def act(self, action: Action, *, keeps: bool = False) -> None:
         """Note an action; `keeps`: the implicit keep stays."""

@@ -14,6 +14,7 @@ from libs.protocols.sieve.arguments import Scope, check
 from libs.protocols.sieve.command import compile_action
 from libs.protocols.sieve.condition import compile_test, run_fault
 from libs.protocols.sieve.fault import RunFault, SieveError
+from libs.protocols.sieve.include import Return
 from libs.protocols.sieve.lexer import MAX_SCRIPT_OCTETS
 from libs.protocols.sieve.message import Message
 from libs.protocols.sieve.parse import Node, fail, parse
@@ -45,6 +46,7 @@ EXTENSIONS = frozenset(
         "vacation",
         "vacation-seconds",
         "duplicate",
+        "include",
         "special-use",
         "mailboxid",
     }
@@ -75,6 +77,10 @@ class Script:
     extensions: frozenset[str] = frozenset()
     """Those that it requires, also by `ihave`: what a run may need besides the header."""
 
+    def commands(self, run: Run) -> None:
+        """As `include` runs it, within the run of another script."""
+        _all(self._commands, run)
+
     def run(
         self,
         message: Message,
@@ -88,7 +94,7 @@ class Script:
         fault = ""
         try:
             _all(self._commands, run)
-        except Stop:
+        except (Stop, Return):
             pass
         except RunFault as error:
             fault = str(error)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from libs.protocols.sieve.fault import RunFault
-from libs.protocols.sieve.run import Run
+from libs.protocols.sieve.run import GLOBAL, Run
 
 Text = Callable[[Run], str]
 
@@ -43,13 +43,14 @@ def has_variables(text: str) -> bool:
     return _VARIABLE.search(text) is not None
 
 
-def template(text: str) -> Text:
+def template(text: str, shared: bool = False) -> Text:
     """The string as a function of the run; `WrongText` for a namespace that there is not."""
     pieces: list[str | int] = []
     names: list[str] = []
     at = 0
     for match in _VARIABLE.finditer(text):
-        if "." in match[1]:
+        own = match[1].lower().removeprefix(GLOBAL) if shared else match[1]
+        if "." in own:
             # RFC 5229 §3: a namespace that no extension defines is an error.
             raise WrongText(f"unknown namespace in ${{{match[1]}}}")
         pieces += [text[at : match.start()], len(names)]
@@ -70,7 +71,7 @@ def template(text: str) -> Text:
 
 def _value(run: Run, name: str) -> str:
     if not name.isdigit():
-        return run.variables.get(name, "")
+        return run.get(name)
     number = int(name)
     return run.captured[number] if number < len(run.captured) else ""
 

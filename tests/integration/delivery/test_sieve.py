@@ -9,6 +9,7 @@ from libs.common.blobstore.protocol import BlobRef
 from libs.common.db.schema import effect, outbox, sieve_script
 from libs.common.jobs import Client, RelayJob, Verdict, decode, encode
 from libs.common.mailstore import Flag
+from libs.common.scripts import put_script
 from tests.integration.delivery.post import CONTENT, DOMAIN, Post, eventually
 
 ELSEWHERE = "friend@far.example"
@@ -265,6 +266,17 @@ async def test_who_may_be_forged_is_not_told(post: Post, sender: str, prefix: st
     assert await post.states(job.header.mail_id) == {f"alice@{DOMAIN}": "discarded"}
     assert await post.rows(effect) == []
     assert await post.rows(outbox) == []
+
+
+async def test_a_script_includes_others_of_its_owner_as_they_are_now(post: Post) -> None:
+    await post.script("alice", 'require "include"; include "lists"; include :optional "none";')
+    for mailbox in ("Archive", "Trash"):
+        text = f'require "fileinto"; fileinto "{mailbox}";'
+        async with post.platform.database.transaction() as transaction:
+            await put_script(transaction, post.ids["alice"], "lists", text.encode())
+        await post.send("alice")
+
+    assert await post.boxes("alice") == {"Archive": ["hello"], "Trash": ["hello"]}
 
 
 async def test_a_large_message_is_read_as_far_as_the_script_looks(post: Post) -> None:
