@@ -20,6 +20,7 @@ from libs.common.db.schema import sieve_script
 from libs.common.jobs import DeliveryJob
 from libs.common.mailstore import Mailbox
 from libs.common.mailstore.folders import canonical_name, list_mailboxes
+from libs.protocols.message.disguise import disguise
 from libs.protocols.message.header import header_end
 from libs.protocols.sieve.action import (
     Action,
@@ -71,11 +72,13 @@ class _Read:
         prefix = job.prefix.encode("latin-1", "replace")
         if whole or job.size <= _HEAD_OCTETS:
             if self._whole is None:
-                self._octets = (await self.blobs.read(job.blob)).content
+                content = (await self.blobs.read(job.blob)).content
+                self._octets = disguise(content, 0, job.disguised)
                 self._whole = Message(self._octets, prefix)
             return self._whole
         if self._head is None:
-            self._octets = await self.blobs.read_range(job.blob, 0, _HEAD_OCTETS)
+            octets = await self.blobs.read_range(job.blob, 0, _HEAD_OCTETS)
+            self._octets = disguise(octets, 0, job.disguised)
             self._head = Message(self._octets, prefix, job.size)
         return self._head
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from libs.common.blobstore.protocol import BlobCorrupt, BlobMissing, BlobStore
-from libs.common.jobs import FilterJob
+from libs.common.jobs import FilterJob, Origin
 from libs.common.mailstore.messages import message_row
 from libs.common.queue.worker import Poison
 from libs.common.runtime.failpoint import failpoint
+from libs.common.senderauth.results import claims
 from libs.protocols.message.summary import summarise
 from services.filter.budget import OctetBudget
 from services.filter.judge import Judge
@@ -65,6 +66,9 @@ class Examiner:
             summary = summarise(content)
         else:
             summary = await asyncio.to_thread(summarise, content)
+        forged: list[int] = []
+        if job.header.origin is not Origin.DSN:
+            forged = claims(content[: summary.header_size], job.header.hostname)
         row = message_row(
             job.header,
             job.blob,
@@ -74,5 +78,6 @@ class Examiner:
             verdict=conclusion.verdict,
             verdict_text=conclusion.text,
             prefix=conclusion.prefix,
+            disguised=forged,
         )
         return Examined(job, row, len(content))

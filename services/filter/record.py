@@ -27,6 +27,7 @@ class Decided:
     verdict: Verdict
     text: str
     prefix: str
+    disguised: tuple[int, ...] = ()
 
     @property
     def held(self) -> bool:
@@ -68,6 +69,7 @@ async def _stored(transaction: Transaction, ids: Sequence[str]) -> dict[str, Map
         message.c.verdict,
         message.c.verdict_text,
         message.c.prefix,
+        message.c.disguised,
     ).where(in_list(message.c.mail_id, ids, transaction.dialect))
     return {row.mail_id: dict(row._mapping) for row in await transaction.rows(query)}
 
@@ -79,6 +81,7 @@ def _decide(job: FilterJob, row: Mapping[str, Any]) -> Decided:
         Verdict(str(row["verdict"])),
         str(row["verdict_text"]),
         str(row["prefix"]),
+        tuple(map(int, str(row["disguised"]).split())),
     )
 
 

@@ -132,7 +132,12 @@ class Filter:
 
 def _delivery(item: Decided) -> DeliveryJob:
     return DeliveryJob(
-        item.job.blob, item.job.header, item.size, verdict=item.verdict, prefix=item.prefix
+        item.job.blob,
+        item.job.header,
+        item.size,
+        verdict=item.verdict,
+        prefix=item.prefix,
+        disguised=item.disguised,
     )
 
 

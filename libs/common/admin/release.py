@@ -21,7 +21,7 @@ from libs.common.admin.principal import Forbidden, Principal, Role
 from libs.common.blobstore.protocol import BlobMissing, BlobRef, BlobStore
 from libs.common.db import Database, Transaction
 from libs.common.db.schema import account, deferred, message, outbox, outcome, plan, quarantine
-from libs.common.jobs import DeliveryJob, RecordHeader, encode
+from libs.common.jobs import DeliveryJob, encode
 from libs.common.jobs.record import decode_header
 from libs.common.jobs.verdict import MALWARE
 from libs.common.mailstore.learn import Lesson, teach
@@ -45,13 +45,13 @@ async def release(
 
     `learn` also tells the spam engines that it was wanted.
     """
-    (header, ref), size, prefix = await _record(database, blobs, mail_id)
+    whole = await _whole(database, blobs, mail_id)
 
     async def work(transaction: Transaction) -> list[dict[str, Any]]:
         rows = await _held(transaction, who, mail_id, ns)
         for row in rows:
             _may(who, row.reason)
-            job = _job(header, ref, size, prefix, row.n)
+            job = _for(whole, row.n)
             await _let_go(transaction, row, job, f"by {who.actor}")
             if learn:
                 await _teach(transaction, row)
@@ -106,12 +106,12 @@ async def settle_released(database: Database, blobs: BlobStore) -> int:
     again = 0
     for row in rows:
         try:
-            (header, ref), size, prefix = await _record(database, blobs, row.mail_id)
+            whole = await _whole(database, blobs, row.mail_id)
         except RegistryError as error:
             log.error("released mail cannot be delivered", mail_id=row.mail_id, error=str(error))
             continue
         async with database.transaction() as transaction:
-            await _put(transaction, row, _job(header, ref, size, prefix, row.n))
+            await _put(transaction, row, _for(whole, row.n))
         again += 1
     return again
 
@@ -128,13 +128,12 @@ def _same_unit(table: Any) -> ColumnElement[bool]:
     return and_(table.c.mail_id == quarantine.c.mail_id, table.c.n == quarantine.c.n)
 
 
-async def _record(
-    database: Database, blobs: BlobStore, mail_id: str
-) -> tuple[tuple[RecordHeader, BlobRef], int, str]:
+async def _whole(database: Database, blobs: BlobStore, mail_id: str) -> DeliveryJob:
+    """The delivery of a message to everybody, as filter would have put it."""
     columns = (message.c.segment, message.c.record_offset, message.c.record_length)
-    query = select(message.c.size, message.c.prefix, *columns).where(message.c.mail_id == mail_id)
+    query = select(message.c.size, message.c.prefix, message.c.disguised, *columns)
     async with database.reading() as transaction:
-        row = await transaction.one_or_none(query)
+        row = await transaction.one_or_none(query.where(message.c.mail_id == mail_id))
     if row is None:
         raise NotFound("mail_id", f"nothing of {mail_id} is held that could be released")
     ref = BlobRef(row.segment, row.record_offset, row.record_length)
@@ -142,7 +141,9 @@ async def _record(
         record = await blobs.read(ref)
     except BlobMissing as error:
         raise RegistryError("mail_id", "its content is not in the blob store any more") from error
-    return (decode_header(record.header), ref), row.size, row.prefix
+    hidden = tuple(map(int, row.disguised.split()))
+    header = decode_header(record.header)
+    return DeliveryJob(ref, header, row.size, prefix=row.prefix, disguised=hidden)
 
 
 async def _held(
@@ -167,12 +168,13 @@ def _may(who: Principal, reason: str) -> None:
         raise Forbidden("mail_id", "this was held for malware; ask an administrator to release it")
 
 
-def _job(header: RecordHeader, ref: BlobRef, size: int, prefix: str, n: int) -> DeliveryJob:
-    """The delivery of one recipient, with a plan of its own."""
-    one = tuple(r for r in header.envelope.recipients if r.n == n)
-    envelope = msgspec.structs.replace(header.envelope, recipients=one)
-    header = msgspec.structs.replace(header, envelope=envelope)
-    return DeliveryJob(ref, header, size, prefix=prefix, release=str(n))
+def _for(whole: DeliveryJob, n: int) -> DeliveryJob:
+    """The delivery to one recipient, with a plan of its own."""
+    envelope = whole.header.envelope
+    one = tuple(r for r in envelope.recipients if r.n == n)
+    envelope = msgspec.structs.replace(envelope, recipients=one)
+    header = msgspec.structs.replace(whole.header, envelope=envelope)
+    return msgspec.structs.replace(whole, header=header, release=str(n))
 
 
 async def _let_go(transaction: Transaction, row: Any, job: DeliveryJob, why: str) -> None:

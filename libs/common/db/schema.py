@@ -316,6 +316,8 @@ message = Table(
     Column("verdict_text", Text, nullable=False, server_default=""),
     # Trace fields that filter adds, each ended by CRLF.
     Column("prefix", Text, nullable=False, server_default=""),
+    # Offsets in the content of names that are shown otherwise (libs.protocols.message.disguise).
+    Column("disguised", Text, nullable=False, server_default=""),
     # The summary (libs.protocols.message.summary), so that IMAP never parses MIME.
     Column("message_id", Text, nullable=False, server_default=""),
     Column("subject", Text, nullable=False, server_default=""),

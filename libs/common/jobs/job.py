@@ -37,6 +37,8 @@ class DeliveryJob(msgspec.Struct, frozen=True, omit_defaults=True, tag="delivery
     verdict: Verdict = Verdict.ACCEPT
     prefix: str = ""
     """Trace fields that filter adds (Authentication-Results, ...), each ended by CRLF."""
+    disguised: tuple[int, ...] = ()
+    """Offsets of forged fields (libs.protocols.message.disguise)."""
     release: str = ""
     """Not empty when held mail is let go: the same message is then delivered in several steps."""
     ver: int = 1

@@ -68,3 +68,5 @@ class Stored:
     parts: bytes
     preview: str
     savedate: float
+    disguised: tuple[int, ...] = ()
+    """Where names in the content are shown otherwise."""

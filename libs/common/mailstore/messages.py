@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from libs.common.blobstore.protocol import BlobRef
@@ -19,6 +20,7 @@ def message_row(
     verdict: Verdict = Verdict.ACCEPT,
     verdict_text: str = "",
     prefix: str = "",
+    disguised: Sequence[int] = (),
 ) -> dict[str, Any]:
     """All columns of a row of `message`."""
     return {
@@ -36,6 +38,7 @@ def message_row(
         "verdict": verdict.value,
         "verdict_text": verdict_text[:500].replace("\0", ""),
         "prefix": prefix,
+        "disguised": " ".join(map(str, disguised)),
         "message_id": summary.message_id,
         "subject": summary.subject,
         "envelope": summary.envelope,

@@ -37,6 +37,7 @@ from libs.common.mailstore.quota import Usage, check_room, usage
 from libs.common.mailstore.recover import keep_all, list_recoverable, restore
 from libs.common.mailstore.search_index import Answers, Sought, ask
 from libs.common.queue.protocol import Queue
+from libs.protocols.message.disguise import disguise
 from libs.protocols.message.summary import Summary, summarise
 
 T = TypeVar("T")
@@ -71,6 +72,7 @@ _STORED = select(
     message.c.parts,
     message.c.preview,
     mailbox_message.c.savedate,
+    message.c.disguised,
 ).join_from(mailbox_message, message, message.c.mail_id == mailbox_message.c.mail_id)
 
 _SUMMARIES = select(
@@ -255,10 +257,11 @@ class MailStore:
         if stop <= start:
             return head
         try:
-            return head + await self._blobs.read_range(stored.ref, start, stop)
+            octets = await self._blobs.read_range(stored.ref, start, stop)
         except BlobMissing:
             # Compaction may have moved it weeks ago, and this reader kept the old place (rule 10).
-            return head + await self._blobs.read_range(await self._place(stored), start, stop)
+            octets = await self._blobs.read_range(await self._place(stored), start, stop)
+        return head + (disguise(octets, start, stored.disguised) if stored.disguised else octets)
 
     async def _place(self, stored: Stored) -> BlobRef:
         query = select(message.c.segment, message.c.record_offset, message.c.record_length)
@@ -475,6 +478,8 @@ def _additions(
 
 
 def _stored(row: Any) -> Stored:
-    uid, mail_id, segment, offset, length, size, prefix, header_size, *rest = row
+    uid, mail_id, segment, offset, length, size, prefix, header_size, *rest, disguised = row
     ref = BlobRef(segment, offset, length)
-    return Stored(uid, mail_id, ref, size, prefix.encode("latin-1", "replace"), header_size, *rest)
+    before = prefix.encode("latin-1", "replace")
+    hidden = tuple(map(int, disguised.split()))
+    return Stored(uid, mail_id, ref, size, before, header_size, *(*rest, hidden))
