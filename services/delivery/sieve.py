@@ -6,6 +6,7 @@ Redirects to accounts here run their scripts too, each once for a message, so no
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,9 @@ from services.delivery.vacation import Vacations
 _HEAD_OCTETS = 256 * 1024
 """What is read of a message whose body no test asks for."""
 _WHOLE = frozenset({"body", "foreverypart", "mime", "extracttext"})
+_SPAM = re.compile(r"^X-Spam-Status: (Yes|No), score=(-?[0-9]+(?:\.[0-9]+)?)", re.MULTILINE)
+_SURELY = 15.0
+"""A score at which engines leave no doubt."""
 _OF_MAILBOXES = frozenset({"mailbox", "special-use", "mailboxid"})
 _STEP_CHARACTERS = 480
 """Of one trace row; a long explanation is several of them."""
@@ -172,6 +176,7 @@ class Sieve:
             special_uses={box.name: box.special_use for box in boxes if box.special_use},
             mailbox_ids={box.object_id: box.name for box in boxes},
             seen=seen.__getitem__,
+            spam=spam_level(read.job.prefix),
             included=active.included,
             clock=time.monotonic,
         )
@@ -271,6 +276,19 @@ class Sieve:
         arrival.notices.append(
             await notice.store(self._blobs, job, arrival, "reject", to, content, now)
         )
+
+
+def spam_level(prefix: str) -> float | None:
+    """How surely a message is spam, from the field that filter wrote; None: it was not scored.
+
+    What filter held to be spam is above a half, and what it did not is below, whatever the scale of
+    the engine and the thresholds in force.
+    """
+    match = _SPAM.search(prefix)
+    if match is None:
+        return None
+    part = min(max(float(match[2]) / _SURELY, 0.0), 1.0)
+    return max(part, 0.6) if match[1] == "Yes" else min(part, 0.4)
 
 
 def _copy(job: DeliveryJob, action: Action) -> Copy | None:

@@ -34,6 +34,8 @@ ADDRESS: Tags = {
     "detail": ("subaddress", ""),
 }
 INDEX: Tags = {"index": ("index", "number"), "last": ("index", "")}
+_LONGER = {"vacation": "vacation-seconds", "spamtest": "spamtestplus"}
+"""Extensions that bring another one with them (RFC 6131 §2, RFC 5235 §3.2)."""
 _KINDS = {"string": ("string",), "list": ("string", "list"), "number": ("number",)}
 _NAMES = {"string": "a string", "list": "a list of strings", "number": "a number"}
 
@@ -47,8 +49,7 @@ class Scope:
 
     def need(self, extension: str, node: Node) -> None:
         """`SieveError` when the extension was not required."""
-        if extension == "vacation" and "vacation-seconds" in self.required:
-            # RFC 6131 §2: the longer one brings the shorter one with it.
+        if _LONGER.get(extension) in self.required:
             return
         if extension and extension not in self.required:
             known = "" if extension in self.supported else ", which this server does not have"

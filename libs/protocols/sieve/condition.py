@@ -15,6 +15,7 @@ from libs.protocols.sieve.matcher import Matcher, matcher
 from libs.protocols.sieve.message import Halves
 from libs.protocols.sieve.parse import Node, fail
 from libs.protocols.sieve.run import Check, Run
+from libs.protocols.sieve.spam import compile_spamtest
 from libs.protocols.sieve.special import compile_mailbox_ids, compile_special_use
 from libs.protocols.sieve.text import Text
 
@@ -33,6 +34,7 @@ EXTENSION_OF = {
     "duplicate": "duplicate",
     "specialuse_exists": "special-use",
     "mailboxidexists": "mailboxid",
+    "spamtest": "spamtest",
 }
 
 
@@ -381,4 +383,5 @@ _TESTS: dict[str, Callable[[Node, Scope], Check]] = {
     "duplicate": compile_duplicate,
     "specialuse_exists": compile_special_use,
     "mailboxidexists": compile_mailbox_ids,
+    "spamtest": compile_spamtest,
 }

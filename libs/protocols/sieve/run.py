@@ -68,6 +68,8 @@ class Surroundings:
     """MAILBOXID -> name (RFC 8474)."""
     seen: Callable[[str], bool] = lambda _: False
     """Was this id noted before?"""
+    spam: float | None = None
+    """How surely it is spam, from 0 to 1; None: nobody has looked."""
     included: Callable[[str], Do | None] = lambda _: None
     """The commands of another script of this owner, or None; raises `RunFault` for a broken one."""
     clock: Callable[[], float] = lambda: 0.0

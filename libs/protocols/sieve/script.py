@@ -47,6 +47,8 @@ EXTENSIONS = frozenset(
         "vacation-seconds",
         "duplicate",
         "include",
+        "spamtest",
+        "spamtestplus",
         "special-use",
         "mailboxid",
     }
