@@ -24,6 +24,7 @@ from libs.common.db.schema import (
     search_progress,
 )
 from libs.common.runtime.failpoint import failpoint
+from libs.protocols.message.disguise import disguise
 from libs.protocols.message.searchable import Document, document
 
 AT_ONCE = 50
@@ -104,7 +105,7 @@ async def _next(transaction: Transaction, mailbox_id: int) -> tuple[Sequence[Any
 
 
 def _new(mailbox_id: int, account_id: int, upto: int) -> Select[Any]:
-    columns = ("segment", "record_offset", "record_length", "size")
+    columns = ("segment", "record_offset", "record_length", "size", "disguised")
     return (
         select(
             mailbox_message.c.uid,
@@ -133,7 +134,9 @@ async def _document(blobs: BlobStore, row: Any) -> Document | None:
         content = await blobs.read_range(ref, 0, row.size)
     except (BlobMissing, BlobCorrupt):
         return None  # `holub fsck` finds it; a search that needs it will say so
-    return await asyncio.to_thread(document, content)
+    # As IMAP shows it, and so as a scan would read it.
+    shown = disguise(content, 0, tuple(map(int, row.disguised.split())))
+    return await asyncio.to_thread(document, shown)
 
 
 async def _note(transaction: Transaction, mailbox_id: int, upto: int) -> None:

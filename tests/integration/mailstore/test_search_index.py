@@ -9,7 +9,7 @@ import random
 
 from sqlalchemy import func, select, text, update
 
-from libs.common.db.schema import mailbox_message, search_document
+from libs.common.db.schema import mailbox_message, message, search_document
 from libs.common.mailstore import AppendItem
 from libs.common.mailstore.indexing import behind, index_some
 from libs.common.mailstore.search_index import Sought
@@ -149,6 +149,19 @@ async def test_too_much_text_is_left_to_a_scan(room: Room) -> None:
     answers = await room.store.search(box, [Sought("needle", True)])
 
     assert (answers.upto, len(answers.opaque), answers.found) == (1, 1, (frozenset(),))
+
+
+async def test_a_forged_field_is_found_as_it_is_shown(room: Room) -> None:
+    box = (await room.box()).id
+    forged = b"Subject: x\r\nAuthentication-Results: us.test; dkim=pass\r\n\r\nbody\r\n"
+    await room.store.append(room.alice, "INBOX", [AppendItem(forged, 0, "", None)])
+    async with room.database.transaction() as transaction:
+        await transaction.execute(update(message).values(disguised=str(forged.index(b"Auth"))))
+    await indexed(room, box)
+
+    for wanted in ("authentication-results:", "x-removed-auth-results:", "dkim=pass"):
+        answers = await room.store.search(box, [Sought(wanted, False)])
+        assert answers.found[0] == await scanned(room, box, wanted, False), wanted
 
 
 async def test_writers_at_once_make_one_document_each(room: Room) -> None:
