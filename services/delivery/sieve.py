@@ -21,6 +21,7 @@ from libs.common.db.schema import sieve_script
 from libs.common.jobs import DeliveryJob
 from libs.common.mailstore import Mailbox
 from libs.common.mailstore.folders import canonical_name, list_mailboxes
+from libs.common.runtime.log import get_logger
 from libs.protocols.message.disguise import disguise
 from libs.protocols.message.header import header_end
 from libs.protocols.sieve.action import (
@@ -35,7 +36,7 @@ from libs.protocols.sieve.action import (
 )
 from libs.protocols.sieve.message import Message
 from libs.protocols.sieve.run import Limits, Surroundings
-from libs.protocols.sieve.script import Result
+from libs.protocols.sieve.script import Result, Script
 from services.delivery import notice
 from services.delivery.arrival import Arrival, Claim, Copy, join, usual_mailbox
 from services.delivery.duplicates import Answers, Duplicates, Unanswered
@@ -43,6 +44,7 @@ from services.delivery.scripts import Active, Scripts
 from services.delivery.settings import DeliverySettings
 from services.delivery.vacation import Vacations
 
+log = get_logger(__name__)
 _HEAD_OCTETS = 256 * 1024
 """What is read of a message whose body no test asks for."""
 _WHOLE = frozenset({"body", "foreverypart", "mime", "extracttext"})
@@ -182,7 +184,7 @@ class Sieve:
         )
         while True:
             try:
-                return active.script.run(message, around, self._limits, explain=True)
+                return attempt(active.script, message, around, self._limits)
             except Unanswered as asked:
                 # It runs again when the answer is known; it asks for few ids (MAX_TRACKED).
                 seen[asked.key] = await self._duplicates.seen(arrival.account, asked.key)
@@ -276,6 +278,18 @@ class Sieve:
         arrival.notices.append(
             await notice.store(self._blobs, job, arrival, "reject", to, content, now)
         )
+
+
+def attempt(script: Script, message: Message, around: Surroundings, limits: Limits) -> Result:
+    """Run a script; a bug of ours in it keeps the message (RFC 5228 §2.10.6), and is logged."""
+    try:
+        return script.run(message, around, limits, explain=True)
+    except Unanswered:
+        raise
+    except Exception as error:
+        # Put back, the job would fail again and again, and the mail would wait for an operator.
+        log.exception("script failed")
+        return Result((Keep(implicit=True),), f"an error of the platform: {type(error).__name__}")
 
 
 def spam_level(prefix: str) -> float | None:
