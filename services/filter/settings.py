@@ -30,7 +30,8 @@ class FilterSettings(HolubSettings):
     unscanned: Literal["tempfail", "hold", "accept-and-mark"] = "tempfail"
     """What becomes of mail while no daemon answers.  `tempfail` and `hold` keep it waiting until
     one does (a message that is here was accepted, so it is never refused), and quarantine what no
-    daemon can ever take; `accept-and-mark` delivers it with `X-Holub-Unscanned: yes`."""
+    daemon can ever take, what exceeds its limits (its AlertExceedsMax) and encrypted archives
+    (AlertEncrypted); `accept-and-mark` delivers it with `X-Holub-Unscanned: yes`."""
 
     rspamd: str = ""
     """Comma-separated daemons, `http://HOST:PORT` of their normal or proxy worker, tried in order;

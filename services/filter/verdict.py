@@ -11,6 +11,11 @@ from services.filter.clamd import Scan
 
 MARK = "X-Holub-Unscanned: yes\r\n"
 """The field of a message that is delivered without having been looked at."""
+_NOT_LOOKED_AT = {
+    "Heuristics.Limits.Exceeded": "it exceeds the scanner's limits",
+    "Heuristics.Encrypted": "something in it is encrypted",
+}
+"""What clamd calls a find (AlertExceedsMax, AlertEncrypted) and is none: it saw nothing bad."""
 _UNFIT = re.compile(r"[^!-~]+")
 _UNPRINTED = re.compile(r"[^ -~]+")
 
@@ -36,6 +41,9 @@ def of_scan(scan: Scan, unscanned: str) -> Conclusion:
     if scan.found:
         # The name comes from a signature file, and goes into an SMTP reply and a log line.
         name = _UNFIT.sub("?", scan.found)[:100]
+        for prefix, reason in _NOT_LOOKED_AT.items():
+            if name.startswith(prefix):
+                return of_unscanned(f"{reason} ({name})", unscanned)
         return Conclusion(Verdict.REJECT, f"{MALWARE}: {name}")
     return CLEAN
 

@@ -23,6 +23,8 @@ LogTime yes
 MaxThreads 4
 StreamMaxLength 64M
 SelfCheck 86400
+AlertEncrypted yes
+AlertExceedsMax yes
 """
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import socket
+import zipfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +176,36 @@ async def test_a_virus_is_quarantined_for_everybody_and_the_asker_is_told(
     assert states == [(0, "quarantined"), (1, "quarantined")]
     assert [row.n for row in await rows(platform, quarantine)] == [0, 1]
     assert (await platform.queue.depth("delivery")).jobs == 0
+
+
+def encrypted_archive() -> bytes:
+    """A ZIP whose member says that it is encrypted (APPNOTE 4.4.4, bit 0), in a MIME part."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("secret.txt", b"nobody can read this " * 10)
+    octets = bytearray(made.getvalue())
+    octets[6] |= 1
+    octets[octets.index(b"PK\x01\x02") + 8] |= 1
+    mail = EmailMessage()
+    mail["From"] = "a@example.test"
+    mail.set_content("See the archive.")
+    mail.add_attachment(bytes(octets), maintype="application", subtype="zip", filename="secret.zip")
+    return mail.as_bytes(policy=SMTP)
+
+
+async def test_an_encrypted_archive_is_held_and_is_not_called_malware(
+    platform: Platform, clamd: Clamd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(monkeypatch, clamd=clamd.url)
+
+    async with filtering(platform):
+        await put(platform, await stored(platform, encrypted_archive()))
+        held = await eventually(lambda: rows(platform, quarantine))
+
+    assert {row.reason.partition(" (")[0] for row in held} == {
+        "not scanned: something in it is encrypted"
+    }
+    assert {row.verdict for row in await rows(platform, message)} == {"quarantine"}
 
 
 @pytest.mark.parametrize("swept", [0, 1])

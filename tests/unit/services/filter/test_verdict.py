@@ -26,6 +26,24 @@ def test_too_large_is_not_clean(policy: str) -> None:
     assert of_scan(Scan(too_large=True), policy).verdict is Verdict.QUARANTINE
 
 
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [
+        ("Heuristics.Limits.Exceeded.MaxRecursion", "limits"),
+        ("Heuristics.Encrypted.Zip", "encrypted"),
+    ],
+)
+def test_what_could_not_be_looked_into_is_no_malware_and_not_clean(name: str, word: str) -> None:
+    held = of_scan(Scan(found=name), "tempfail")
+    marked = of_scan(Scan(found=name), "accept-and-mark")
+
+    assert held.verdict is Verdict.QUARANTINE
+    assert word in held.text
+    assert name in held.text
+    assert "malware" not in held.text
+    assert (marked.verdict, marked.prefix) == (Verdict.ACCEPT, MARK)
+
+
 def test_what_is_accepted_unscanned_says_so() -> None:
     conclusion = of_unscanned("no scanner", "accept-and-mark")
 
