@@ -45,6 +45,7 @@ from libs.common.runtime.patience import Patience
 
 log = get_logger(__name__)
 _LARGE_AT_ONCE = 4
+_BLOCK = 4 * 1024 * 1024
 
 
 class FilesBlobStore:
@@ -185,6 +186,20 @@ class FilesBlobStore:
     async def records(self, segment: str) -> list[IndexEntry]:
         """Every record of a file; a torn tail is none."""
         return await asyncio.to_thread(_all_entries, path_of(self._root, segment), segment)
+
+    async def blocks(self, segment: Segment) -> AsyncIterator[bytes]:
+        """The octets that the file had when it was listed."""
+        for at in range(0, segment.octets, _BLOCK):
+            length = min(_BLOCK, segment.octets - at)
+            yield await asyncio.to_thread(self._files.read_once, segment.key, at, length)
+
+    async def adopt(self, segment: str, records: Path) -> None:
+        """Copy the file to its place; the name comes last, so it is whole or not there."""
+        path = path_of(self._root, segment)
+        try:
+            await asyncio.to_thread(self._folders.adopt, records, path)
+        except OSError as error:
+            raise BlobError(f"cannot store {segment}: {error}") from error
 
     async def delete(self, segment: str) -> None:
         """Remove a segment, and its folder when it was the last one."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -114,6 +115,17 @@ class BlobStore(Protocol):
         `BlobCorrupt` when some of its octets belong to no record that can be read: whoever
         deletes a segment must not take what is readable for all that there is.
         """
+        ...
+
+    def blocks(self, segment: Segment) -> AsyncIterator[bytes]:
+        """A segment's records side by side, in blocks of a few MiB.
+
+        Without what a backend keeps beside them; a torn tail may come last.
+        """
+        ...
+
+    async def adopt(self, segment: str, records: Path) -> None:
+        """Keep a file of whole records as a segment that is not there yet; durable on return."""
         ...
 
     async def delete(self, segment: str) -> None:

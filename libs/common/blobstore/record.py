@@ -25,6 +25,7 @@ PRELUDE = _PRELUDE.size
 TRAILER = 32 + _CRC.size
 MAGIC = b"HREC"
 VERSION = 1
+_BLOCK = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,17 @@ def scan(read: Callable[[int, int], bytes], size: int) -> Iterator[Found]:
         whole = trailer(head, header, tail[:32]) == tail
         yield Found(at, lengths, header if whole else None)
         at, head = at + lengths.record, raw[lengths.header + TRAILER :]
+
+
+def matches(read: Callable[[int, int], bytes], found: Found) -> bool:
+    """Whether a record that a scan found is what was written, its content read in blocks."""
+    if found.header is None:
+        return False
+    start = found.offset + PRELUDE
+    end, sha256 = start + found.lengths.content, hashlib.sha256()
+    for at in range(start, end, _BLOCK):
+        sha256.update(read(at, min(_BLOCK, end - at)))
+    return sha256.digest() == read(found.end - TRAILER, 32)
 
 
 def decode(raw: bytes) -> Record:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 from libs.common.blobstore import record
@@ -30,6 +31,7 @@ from libs.common.blobstore.protocol import (
 )
 from libs.common.blobstore.s3_index import Listed, decode_index, encode_index, index_length
 from libs.common.blobstore.s3_object import BlobEnds, Bucket, open_bucket
+from libs.common.blobstore.s3_segment import put_records, read_records
 from libs.common.blobstore.segment_key import (
     ALONE_OCTETS,
     GROUP_OCTETS,
@@ -287,6 +289,15 @@ class S3BlobStore:
     async def _below(self, prefix: str) -> Sequence[str]:
         async with self._asking:
             return await self._bucket.below(prefix)
+
+    async def blocks(self, segment: Segment) -> AsyncIterator[bytes]:
+        """The object without the index at its end."""
+        async for block in read_records(self._bucket, segment):
+            yield block
+
+    async def adopt(self, segment: str, records: Path) -> None:
+        """Put the file as an object, with an index made anew."""
+        await put_records(self._bucket, segment, records)
 
     async def delete(self, segment: str) -> None:
         """Remove an object; removing what is not there is success."""

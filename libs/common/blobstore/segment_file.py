@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import threading
 import time
 from collections.abc import Sequence
@@ -125,6 +126,26 @@ class Folders:
                 raise
             return key, path, fd
         raise OSError(f"the folder of {key} vanishes again and again")
+
+    def adopt(self, source: Path, path: Path) -> None:
+        """Copy a finished segment to its path."""
+        if not path.parent.is_dir():
+            # Its last segment was deleted since, and the folder with it.
+            with self._lock:
+                self._durable.discard(path.parent)
+        self._ensure(path.parent)
+        # Beside the segments of the hour it would be listed as one of them.
+        part = self._root / f".adopt-{path.name}"
+        try:
+            with source.open("rb") as given, part.open("wb") as kept:
+                os.fchmod(kept.fileno(), 0o600)
+                shutil.copyfileobj(given, kept, _COPY)
+                kept.flush()
+                os.fdatasync(kept.fileno())
+            part.rename(path)
+            sync_folder(path.parent)
+        finally:
+            part.unlink(missing_ok=True)
 
     def _ensure(self, folder: Path) -> None:
         """Make the folder and those above it, durably.

@@ -118,6 +118,31 @@ class Database:
         async with self._begin() as transaction:
             yield transaction
 
+    async def reach(self) -> None:
+        """Ask for nothing; `DatabaseUnavailable` says why there is no answer."""
+        try:
+            async with self.engine.connect() as connection:
+                await connection.exec_driver_sql("SELECT 1")
+        except Exception as error:  # the driver's own, while a server starts or refuses us
+            raise DatabaseUnavailable(str(error).split("\n", 1)[0]) from error
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """One consistent view of all tables until the block ends, for streaming large ones."""
+        try:
+            async with self.engine.connect() as connection:
+                if self.dialect == "sqlite":
+                    await connection.exec_driver_sql("BEGIN")
+                else:
+                    await connection.execution_options(
+                        isolation_level="REPEATABLE READ", postgresql_readonly=True
+                    )
+                yield connection
+        except (DBAPIError, OSError, PoolTimeout) as error:
+            if _is_lost(error):
+                raise DatabaseUnavailable(str(error).split("\n", 1)[0]) from error
+            raise
+
     @asynccontextmanager
     async def _begin(self, *, immediate: bool = False) -> AsyncIterator[Transaction]:
         try:

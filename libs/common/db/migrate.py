@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.exc import SAWarning
 
 from libs.common.db.database import Database
 
@@ -31,12 +33,43 @@ def head() -> str:
     return revision
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, revision: str = "head") -> None:
     config = _config()
     config.attributes["connection"] = connection
     if connection.dialect.name == "postgresql":
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
+
+
+_FUNCTIONS = text("""
+    SELECT p.oid::regprocedure::text FROM pg_proc p
+     WHERE p.pronamespace = current_schema()::regnamespace AND NOT EXISTS (
+           SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')""")
+
+
+async def begin_anew(database: Database, revision: str) -> None:
+    """Drop all tables, and make those of a revision: for a database that nothing is in."""
+
+    def work(connection: Connection) -> None:
+        found = MetaData()
+        with warnings.catch_warnings():
+            # Of indexes over expressions, which are dropped with their tables all the same.
+            warnings.simplefilter("ignore", SAWarning)
+            found.reflect(connection)
+        found.drop_all(connection)
+        if connection.dialect.name == "postgresql":
+            for name in connection.execute(_FUNCTIONS).scalars().all():
+                connection.execute(text(f"DROP FUNCTION {name}"))
+        _upgrade(connection, revision)
+
+    async with database.engine.begin() as connection:
+        await connection.run_sync(work)
+
+
+def knows(revision: str) -> bool:
+    """Whether this version of the code has the migrations up to that revision."""
+    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    return revision in {script.revision for script in scripts}
 
 
 async def migrate(database: Database) -> str:
@@ -59,8 +92,7 @@ def fits(revision: str | None) -> bool:
     A revision that this version does not know was made by a newer one, whose migrations the
     version before it can run on: so both may run side by side while an upgrade rolls on.
     """
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
-    return revision is not None and (revision == head() or revision not in known)
+    return revision is not None and (revision == head() or not knows(revision))
 
 
 async def current(database: Database) -> str | None:

@@ -8,6 +8,7 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -243,3 +244,25 @@ class BlobStoreContract:
 
         with pytest.raises(BlobMissing):
             await store.records(ref.segment)
+
+    async def test_a_segment_taken_out_and_adopted_holds_the_same_records(
+        self, store: BlobStore, tmp_path: Path
+    ) -> None:
+        contents = [os.urandom(size) for size in (10, 5000, 6_000_000)]
+        refs = [await store.put(b"{}", c, key=str(n)) for n, c in enumerate(contents)]
+        kept = {}
+        for hour in await store.hours():
+            for segment in await store.segments(hour):
+                kept[segment.key] = tmp_path / segment.key.rpartition("/")[2]
+                blocks = [block async for block in store.blocks(segment)]
+                kept[segment.key].write_bytes(b"".join(blocks))
+        assert set(kept) == {ref.segment for ref in refs}
+        for key in kept:
+            await store.delete(key)
+
+        for key, path in kept.items():
+            await store.adopt(key, path)
+
+        assert [(await store.read(ref)).content for ref in refs] == contents
+        listed = [entry.ref for h in await store.hours() async for entry in store.index(h)]
+        assert set(listed) == set(refs)
