@@ -70,7 +70,7 @@ def settings_page() -> str:
     from services.__main__ import ROLES
 
     lines = ["# Settings", "", "Environment variables. Made from the code by `make render`.", ""]
-    for role in ("", *sorted(ROLES)):
+    for role in ("", *sorted([*ROLES, "canary"])):
         module = import_module(f"services.{role}.settings") if role else None
         kinds = [PlatformSettings] if module is None else list(vars(module).values())
         for kind in kinds:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import operate, recoverable, resources, signing
+from services.cli import keep, operate, recoverable, resources, signing
 from services.cli.resources import Json
 from services.cli.sieve import sieve
 
@@ -35,6 +35,8 @@ for _name, _commands in (
     ("sieve", sieve),
 ):
     app.add_typer(_commands, name=_name)
+for _command in (keep.backup, keep.restore, keep.reconcile):
+    app.command()(_command)
 
 
 @app.command()
@@ -87,11 +89,14 @@ def setup(
     password: Annotated[
         str, typer.Option(envvar="HOLUB_SETUP_PASSWORD", help="Of postmaster; else one is made.")
     ] = "",
+    canary: Annotated[
+        Path | None, typer.Option(help="Also an account for the canary, its password in this file.")
+    ] = None,
 ) -> None:
     """Make what a new installation needs: schema, certificate, domain, postmaster."""
     from services.cli.setup import set_up
 
-    set_up(name, host or [], tls, password)
+    set_up(name, host or [], tls, password, canary)
 
 
 @app.command()
@@ -171,6 +176,22 @@ def import_(
     from services.cli.people import import_file
 
     import_file(kind, file, dry_run, skip_existing)
+
+
+@app.command()
+def canary(
+    once: Annotated[
+        bool, typer.Option("--once", help="One round; exit code 1 if it fails.")
+    ] = False,
+) -> None:
+    """Send a message to itself and read it, every minute; its metrics tell whether mail goes."""
+    import asyncio
+
+    from services.canary import service
+
+    if once:
+        raise typer.Exit(service.once())
+    asyncio.run(service.serve())
 
 
 @app.command()

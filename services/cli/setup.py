@@ -5,6 +5,7 @@ Everything is kept that is there already, so it may run at every start.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from pathlib import Path
 
@@ -21,10 +22,14 @@ from services.cli.certificates import ensure_certificate
 MIN_PASSWORD = 8
 FIRST = "postmaster"
 """The local-part of the first account, which every domain must have (RFC 5321 §4.5.1)."""
+CANARY = "canary"
+"""The local-part of the account that `holub canary` uses."""
 
 
-def set_up(domain: str, names: list[str], tls: Path | None, password: str) -> None:
-    """Migrate, make a certificate of our own where there is none, the domain, an account."""
+def set_up(
+    domain: str, names: list[str], tls: Path | None, password: str, canary: Path | None = None
+) -> None:
+    """Migrate, make a certificate of our own where there is none, the domain, accounts."""
     if password and len(password) < MIN_PASSWORD:
         raise registry.RegistryError("password", f"needs at least {MIN_PASSWORD} characters")
     if tls is not None:
@@ -32,6 +37,10 @@ def set_up(domain: str, names: list[str], tls: Path | None, password: str) -> No
         print(f"certificate: {certificate}")
     made = with_database(lambda database: _records(database, domain, password), migrated=False)
     print(made or f"{FIRST}@{domain} is there already, with the password that it has")
+    if canary is not None:
+        address = f"{CANARY}@{domain}"
+        with_database(lambda database: _canary(database, address, canary))
+        print(f"account of the canary: {address}, its password is in {canary}")
 
 
 async def _records(database: Database, domain: str, password: str) -> str:
@@ -48,3 +57,25 @@ async def _records(database: Database, domain: str, password: str) -> str:
     chosen = password or secrets.token_urlsafe(12)
     await registry.create_accounts(database, [address], hash_password(chosen))
     return f"account: {address}" + ("" if password else f"  password: {chosen}")
+
+
+async def _canary(database: Database, address: str, file: Path) -> None:
+    """An account whose password only the file knows; a lost file gets another password."""
+    async with database.reading() as transaction:
+        query = select(account.c.id).where(account.c.address == address)
+        known = await transaction.one_or_none(query)
+    if known and await asyncio.to_thread(file.exists):
+        return
+    password = secrets.token_urlsafe(24)
+    await asyncio.to_thread(_keep, file, password)
+    if known:
+        await registry.change_account(database, address, password_hash=hash_password(password))
+    else:
+        await registry.create_accounts(database, [address], hash_password(password))
+
+
+def _keep(file: Path, password: str) -> None:
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    file.write_text(f"{password}\n")

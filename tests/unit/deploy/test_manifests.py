@@ -28,7 +28,7 @@ SCHEMAS = ("1.30", "1.37")
 _WORKLOADS = ("Deployment", "StatefulSet")
 _CLUSTER = ("Namespace",)
 # Made by others in the cluster: the API server, cert-manager, the operator of the secrets.
-_BROUGHT = {("Secret", "holub-tls"), ("Secret", "holub-backends")}
+_BROUGHT = {("Secret", "holub-tls"), ("Secret", "holub-backends"), ("Secret", "holub-canary")}
 
 
 @cache
@@ -40,12 +40,17 @@ def of_kind(overlay: str, *kinds: str) -> list[dict[str, Any]]:
     return [item for item in objects(overlay) if item["kind"] in kinds]
 
 
+def template(item: dict[str, Any]) -> dict[str, Any]:
+    job = item["spec"].get("jobTemplate", item)
+    return dict(job["spec"]["template"])
+
+
 def pod(item: dict[str, Any]) -> dict[str, Any]:
-    return dict(item["spec"]["template"]["spec"])
+    return dict(template(item)["spec"])
 
 
 def labels(item: dict[str, Any]) -> dict[str, str]:
-    return dict(item["spec"]["template"]["metadata"]["labels"])
+    return dict(template(item)["metadata"]["labels"])
 
 
 def containers(item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -159,7 +164,7 @@ def test_references_resolve_and_every_variable_is_a_setting(overlay: str) -> Non
         (o["kind"], o["metadata"]["name"]): {**o.get("data", {}), **o.get("stringData", {})}
         for o in of_kind(overlay, "ConfigMap", "Secret")
     }
-    for item in of_kind(overlay, *_WORKLOADS, "Job"):
+    for item in of_kind(overlay, *_WORKLOADS, "Job", "CronJob"):
         name = item["metadata"]["name"]
         for container in containers(item):
             for entry in container.get("env", []):
@@ -168,7 +173,7 @@ def test_references_resolve_and_every_variable_is_a_setting(overlay: str) -> Non
                     assert key in have or key in _BROUGHT, (name, key)
                     there = key not in have or ref["key"] in have[key]
                     assert there or ref.get("optional"), (name, entry["name"])
-                if name in ROLES:
+                if name in (*ROLES, "canary"):
                     assert entry["name"] in settings_of(name)["known"], (name, entry["name"])
 
 
@@ -189,7 +194,7 @@ def test_every_role_is_a_workload_and_a_compose_service_with_the_same_ports() ->
 
 def test_compose_sets_only_what_is_a_setting() -> None:
     compose = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["services"]
-    for role in ROLES:
+    for role in (*ROLES, "canary"):
         names = set(compose[role]["environment"])
         assert names <= settings_of(role)["known"], names - settings_of(role)["known"]
 
