@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import os
 import signal
@@ -11,19 +10,18 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
 
+from libs.common.db import Database
 from libs.common.runtime.log import configure_logging, get_logger
 from libs.common.runtime.settings import PlatformSettings
 from libs.common.runtime.telemetry import close_telemetry, configure_telemetry
-from services.platform import Platform, open_platform
+from services.backends import Backends
+from services.listening import port_in_use
+from services.platform import Platform, StartError, open_platform
 
 ROLES = ("storage", "delivery", "relay", "filter", "imap", "pop3", "managesieve", "ingress", "api")
 """In the order in which they start: those that take jobs before those that make them."""
 
 log = get_logger(__name__)
-
-
-class StartError(Exception):
-    """Why the platform cannot start, as one line that says what to do."""
 
 
 def check_roles(names: Sequence[str]) -> tuple[str, ...]:
@@ -43,11 +41,15 @@ async def running(settings: PlatformSettings, roles: Sequence[str]) -> AsyncIter
         for role in roles:
             platform.health.expect(role)
         server = await _health_listener(platform)
-        tasks = [asyncio.create_task(_run_role(platform, role), name=role) for role in roles]
+        backends = Backends(platform, _check_schema)
+        tasks = [
+            asyncio.create_task(_run_role(platform, backends, role), name=role) for role in roles
+        ]
         try:
             yield platform
         finally:
             await _drain(platform, tasks)
+            await backends.close()
             if server:
                 server.close()
             await asyncio.to_thread(close_telemetry)
@@ -72,17 +74,23 @@ async def _health_listener(platform: Platform) -> asyncio.Server | None:
     return server
 
 
-def port_in_use(setting: str, port: int, error: OSError) -> StartError:
-    """The line for a listener that cannot be opened."""
-    why = "is in use by another program" if error.errno == errno.EADDRINUSE else str(error)
-    return StartError(f"port {port} {why}; free it, or set {setting} to another port")
+async def _check_schema(database: Database) -> None:
+    from libs.common.db.migrate import current, fits, head
+
+    revision = await current(database)
+    if not fits(revision):
+        raise StartError(
+            f"the database is at {revision or 'no revision'}, this version needs {head()};"
+            " run: holub migrate"
+        )
 
 
-async def _run_role(platform: Platform, role: str) -> None:
+async def _run_role(platform: Platform, backends: Backends, role: str) -> None:
     # A role is imported only when it runs, so the relay never loads FastAPI.
     service = import_module(f"services.{role}.service")
     try:
-        await service.run(platform)
+        if await backends.reached(role):
+            await service.run(platform)
     except Exception:
         # One role that cannot go on stops the process: whoever supervises it starts it anew.
         platform.stopping.set()
@@ -110,16 +118,9 @@ def stop_on_signals(platform: Platform) -> None:
 
 async def serve(settings: PlatformSettings, roles: Sequence[str]) -> None:
     """Run roles until SIGTERM or Ctrl-C."""
-    from libs.common.db.migrate import current, fits, head
-
     async with running(settings, roles) as platform:
         stop_on_signals(platform)
-        revision = await current(platform.database)
-        if not fits(revision):
-            raise StartError(
-                f"the database is at {revision or 'no revision'}, this version needs {head()};"
-                " run: holub migrate"
-            )
+        await platform.until_ready()
         _settle_memory()
         log.info("running", roles=list(roles))
         await platform.stopping.wait()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from typing import Protocol
 
-from services.__main__ import port_in_use
-from services.platform import Platform
+from services.platform import Platform, StartError
 
 BACKLOG = 1024
+
+
+def port_in_use(setting: str, port: int, error: OSError) -> StartError:
+    """The line for a listener that cannot be opened."""
+    why = "is in use by another program" if error.errno == errno.EADDRINUSE else str(error)
+    return StartError(f"port {port} {why}; free it, or set {setting} to another port")
 
 
 class Serve(Protocol):

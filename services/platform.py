@@ -24,6 +24,10 @@ from libs.common.runtime.settings import PlatformSettings
 from libs.common.trace import park
 
 
+class StartError(Exception):
+    """Why the platform cannot start, as one line that says what to do."""
+
+
 @dataclass(slots=True)
 class Platform:
     """One per process, shared by the roles in it."""
@@ -44,6 +48,11 @@ class Platform:
     def ready(self, role: str, ready: bool = True) -> None:
         """A role takes work, or does so no more (/readyz)."""
         self.health.ready(role, ready)
+
+    async def until_ready(self) -> None:
+        """Wait until every role is ready, or it is time to stop."""
+        while self.health.waiting_for and not self.stopping.is_set():
+            await asyncio.sleep(0.05)
 
     async def authenticator(self) -> Authenticator:
         """Who checks logins; from now on failures are counted together with other replicas."""

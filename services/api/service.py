@@ -7,9 +7,9 @@ import socket
 
 import uvicorn
 
-from services.__main__ import port_in_use
 from services.api.application import make_application
 from services.api.settings import ApiSettings
+from services.listening import port_in_use
 from services.platform import Platform
 
 ROLE = "api"

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from libs.common.db import Database, DatabaseUnavailable, open_database
 from libs.common.db.migrate import current, fits, migrate
 from libs.common.runtime.settings import PlatformSettings
-from services.__main__ import StartError
+from services.platform import StartError
 
 T = TypeVar("T")
 _LOOK_SECONDS = 2.0

@@ -26,8 +26,8 @@ from libs.common.db.schema import account
 from libs.common.runtime.log import configure_logging
 from libs.common.runtime.settings import PlatformSettings
 from libs.common.trace.search import tell
-from services.__main__ import ROLES, StartError, running, stop_on_signals
-from services.platform import Platform
+from services.__main__ import ROLES, running, stop_on_signals
+from services.platform import Platform, StartError
 
 DOMAIN = "example.test"
 NAMES = ("alice", "bob")

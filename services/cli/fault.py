@@ -14,8 +14,8 @@ from libs.common.runtime.settings import SettingsError
 
 def sentence(error: BaseException) -> str | None:
     """What to tell a person, or None for a fault that only a traceback explains."""
-    from services.__main__ import StartError
     from services.cli.refused import Refused
+    from services.platform import StartError
 
     match error:
         case StartError() | SettingsError() | RegistryError() | Refused():

@@ -18,9 +18,8 @@ from libs.common.db.migrate import current, fits
 from libs.common.queue import Queue, open_queue
 from libs.common.runtime.health import Health
 from libs.common.runtime.settings import PlatformSettings
-from services.__main__ import StartError
 from services.api.application import make_application
-from services.platform import Platform
+from services.platform import Platform, StartError
 
 Chunk = Callable[[int, bytes], None]
 

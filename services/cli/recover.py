@@ -12,9 +12,8 @@ from sqlalchemy import select
 from libs.common.db.schema import account
 from libs.common.mailstore import MailStore
 from libs.common.runtime.settings import PlatformSettings
-from services.__main__ import StartError
 from services.cli import table
-from services.platform import open_platform
+from services.platform import StartError, open_platform
 
 T = TypeVar("T")
 

@@ -7,7 +7,6 @@ import asyncio
 from libs.common.accounts import Directory
 from libs.common.runtime.tls import server_context
 from libs.common.trace import TraceWriter
-from services.__main__ import port_in_use
 from services.ingress.commit import Commit
 from services.ingress.listener import LISTENERS, Listener
 from services.ingress.peers import parse_networks
@@ -17,6 +16,7 @@ from services.ingress.session import Session
 from services.ingress.settings import IngressSettings
 from services.ingress.unpublished import Unpublished
 from services.ingress.verdicts import Verdicts
+from services.listening import port_in_use
 from services.platform import Platform
 
 ROLE = "ingress"

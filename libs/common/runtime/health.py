@@ -16,6 +16,7 @@ class Health:
 
     def __init__(self) -> None:
         self._roles: dict[str, bool] = {}
+        self._away: set[str] = set()
         self._draining = False
 
     def expect(self, role: str) -> None:
@@ -25,6 +26,10 @@ class Health:
     def ready(self, role: str, ready: bool) -> None:
         """A role is ready, or is so no more."""
         self._roles[role] = ready
+
+    def wait_for(self, backend: str, *, reached: bool = False) -> None:
+        """No role can start before this backend answers; or it has."""
+        (self._away.discard if reached else self._away.add)(backend)
 
     def drain(self) -> None:
         """From now on this process takes nothing new."""
@@ -45,7 +50,10 @@ class Health:
             case "/readyz" | "/startupz":
                 if self._draining and path == "/readyz":
                     return 503, "text/plain", b"draining\n"
-                if waiting := self.waiting_for:
+                if self._away and path == "/startupz":
+                    # We did start: to be restarted would bring no backend back.
+                    return 200, "text/plain", b"ok, and waiting for a backend\n"
+                if waiting := sorted(self._away) or self.waiting_for:
                     return 503, "text/plain", f"waiting for: {', '.join(waiting)}\n".encode()
                 return 200, "text/plain", b"ok\n"
             case _:
