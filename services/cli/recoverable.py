@@ -1,4 +1,4 @@
-"""Commands for expunged mail, which can be had back; they work on the backends themselves."""
+"""Commands for expunged mail, which can be had back."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ from typing import Annotated
 
 import typer
 
-from services.cli.resources import Json
+from services.cli.resources import Json, _call, _group
 
-recoverable = typer.Typer(help="Expunged mail, which can be had back.", no_args_is_help=True)
+recoverable = _group("Expunged mail, which can be had back.")
 
 
 @recoverable.command("list")
-def recoverable_list(address: str, json: Json = False) -> None:
-    """What was expunged from an account, the newest first."""
-    from services.cli.recover import list_recoverable
+def recoverable_list(address: str, mailbox: str = "", json: Json = False) -> None:
+    """What was expunged from an account, what went last first."""
+    from services.cli import client, table
 
-    list_recoverable(address, json)
+    columns = ("id", "mailbox", "subject", "size", "expunged_at", "expires_at")
+    found = client.pages(client.path("accounts", address, "recoverable"), {"mailbox": mailbox})
+    table.show(found, json, f"Expunged mail of {address}", columns)
 
 
 @recoverable.command("restore")
@@ -27,8 +29,13 @@ def recoverable_restore(
     hours: Annotated[float, typer.Option(help="All that was expunged since.")] = 0,
 ) -> None:
     """Put expunged mail back where it was."""
-    from services.cli.recover import restore
-
     if not (ids or mailbox or hours):
         raise typer.BadParameter("name ids, --mailbox or --hours")
-    print(f"{restore(address, ids or [], mailbox, hours)} messages are back")
+    body = {"ids": ids or [], "mailbox": mailbox, "hours": hours}
+    back = 0
+    while True:
+        count = _call("POST", "accounts", address, "recoverable", "restore", body=body)["messages"]
+        back += count
+        if not count:
+            break
+    print(f"{back} messages are back")

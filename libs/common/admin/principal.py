@@ -27,7 +27,7 @@ def _both(*names: str) -> frozenset[str]:
 
 
 _OWN = _both("self", "scripts", "quarantine") | {"trace:read"}
-_DOMAIN = _OWN | _both("accounts", "aliases") | {"domains:read", "doctor:read", "mailboxes:read"}
+_DOMAIN = _OWN | _both("accounts", "aliases", "mailboxes") | {"domains:read", "doctor:read"}
 _TENANT = _DOMAIN | _both("domains", "keys") | {"audit:read"}
 _SUPPORT = frozenset(
     f"{name}:read"

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, Response
-from fastapi.routing import APIRoute
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from libs.common.accounts.authenticator import Attempt, TooManyFailures, WrongCredentials
 from libs.common.accounts.credential import PasswordVerifier, hash_password
-from libs.common.accounts.registry import NotFound, RegistryError
+from libs.common.accounts.registry import RegistryError
 from libs.common.admin import (
     accounts,
     audit,
@@ -33,6 +29,10 @@ from libs.common.admin.principal import Principal
 from libs.common.admin.sessions import close_session, open_session
 from libs.common.dns import open_resolver
 from services.api.access import DatabaseOf, PlatformOf, client_of
+from services.api.console import deleted
+from services.api.console.page import FOLDER, PageRoute, Text
+from services.api.console.page import need as _need
+from services.api.console.page import render as _page
 from services.api.console.visitor import (
     COOKIE,
     Failures,
@@ -46,82 +46,11 @@ from services.api.console.visitor import (
 from services.api.problem import Problem
 from services.api.site import site_of
 
-_FOLDER = Path(__file__).parent
 _STATIC = {
     "htmx.min.js": "text/javascript",
     "console.css": "text/css",
     "htmx.LICENSE": "text/plain; charset=utf-8",
 }
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
-    " form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-)
-HEADERS = {
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-store",
-}
-MENU = (
-    ("/", "Overview", "self:read"),
-    ("/trace", "Trace", "trace:read"),
-    ("/quarantine", "Quarantine", "quarantine:read"),
-    ("/domains", "Domains", "domains:read"),
-    ("/accounts", "Accounts", "accounts:read"),
-    ("/queues", "Queues", "queues:read"),
-    ("/audit", "Audit", "audit:read"),
-    ("/me", "My account", "self:read"),
-)
-Text = Annotated[str, Query(max_length=1000)]
-
-
-def _clock(at: float | None) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S") if at else ""
-
-
-def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(_FOLDER / "templates"), autoescape=True, undefined=StrictUndefined
-    )
-    made.filters["clock"] = _clock
-    return made
-
-
-_TEMPLATES = _environment()
-
-
-def _page(
-    name: str, who: Principal | None, where: str = "", status: int = 200, **values: Any
-) -> Response:
-    menu = [(path, text) for path, text, needs in MENU if who and who.may(needs)]
-    html = _TEMPLATES.get_template(f"{name}.html").render(who=who, menu=menu, here=where, **values)
-    return HTMLResponse(html, status, HEADERS)
-
-
-def _need(who: Principal, permission: str) -> None:
-    if not who.may(permission):
-        raise Problem(403, "forbidden", f"this page needs {permission}")
-
-
-class PageRoute(APIRoute):
-    """A page whose errors are pages too."""
-
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of FastAPI inside of ours."""
-        handle = super().get_route_handler()
-
-        async def page(request: Request) -> Response:
-            try:
-                return await handle(request)
-            except RegistryError as error:
-                status = 404 if isinstance(error, NotFound) else 422
-                return _page("error", None, status=status, text=str(error))
-            except Problem as error:
-                return _page("error", None, status=error.status_code, text=error.detail)
-
-        return page
-
-
 router = APIRouter(
     include_in_schema=False, default_response_class=HTMLResponse, route_class=PageRoute
 )
@@ -131,6 +60,7 @@ def install(app: FastAPI) -> None:
     """Add the pages to the application."""
     app.state.failures = Failures()
     app.include_router(router)
+    app.include_router(deleted.router)
 
     async def login_needed(_: Request, __: Exception) -> Response:
         return to("/login")
@@ -144,7 +74,7 @@ async def static(name: str) -> Response:
     if name not in _STATIC:
         raise Problem(404, "not found", "there is no such file")
     headers = {"Cache-Control": "max-age=3600", "X-Content-Type-Options": "nosniff"}
-    return FileResponse(_FOLDER / "static" / name, media_type=_STATIC[name], headers=headers)
+    return FileResponse(FOLDER / "static" / name, media_type=_STATIC[name], headers=headers)
 
 
 @router.get("/login")
@@ -324,6 +254,7 @@ async def accounts_page(
         after=after,
         search=search,
         may_change=who.may("accounts:write"),
+        may_restore=who.may("mailboxes:read"),
     )
 
 

@@ -41,7 +41,8 @@ class OwnChange(Strict):
     )
 
 
-def _address(who: Principal) -> str:
+def own_address(who: Principal) -> str:
+    """Of the account that the key stands for."""
     if not who.address:
         raise RegistryError("account", "this key stands for no account; use one with an account")
     return who.address
@@ -62,7 +63,7 @@ async def whoami(database: DatabaseOf, who: Read) -> Any:
 @router.patch("", response_model=Account)
 async def change_self(database: DatabaseOf, who: Write, change: OwnChange) -> Any:
     """Change one's own name or password."""
-    address = _address(who)
+    address = own_address(who)
     values: dict[str, Any] = {} if change.name is None else {"name": change.name}
     if change.password is not None:
         await _prove(database, who, change.current_password)
@@ -83,4 +84,4 @@ async def _prove(database: DatabaseOf, who: Principal, given: SecretStr | None) 
 @router.get("/mailboxes", response_model=list[Mailbox])
 async def own_mailboxes(database: DatabaseOf, who: Read) -> Any:
     """What each of one's mailboxes holds."""
-    return await accounts.list_mailboxes(database, who, _address(who))
+    return await accounts.list_mailboxes(database, who, own_address(who))

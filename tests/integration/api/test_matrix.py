@@ -57,6 +57,8 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/accounts/{address}/scripts/{script:path}"): lambda side: {"content": "discard;"},
     ("PATCH", "/accounts/{address}/scripts/{script:path}"): lambda side: {"active": False},
     ("POST", "/quarantine/{mail_id}/release"): lambda side: {"recipients": [0]},
+    ("POST", "/accounts/{address}/recoverable/restore"): lambda side: {"mailbox": "INBOX"},
+    ("POST", "/self/recoverable/restore"): lambda side: {"mailbox": "INBOX"},
     ("PATCH", "/self"): lambda side: {"name": "changed"},
     ("POST", "/keys"): lambda side: {
         "name": "fresh",

@@ -14,9 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from libs.common.blobstore import open_blobstore
-from services.cli.backup.archive import Archive
+from libs.common.db import open_database
+from libs.common.db.migrate import begin_anew
+from services.cli.backup.archive import Archive, Manifest
+from services.cli.backup.progress import Progress
+from services.cli.backup.tables import dump
 from tests.servers.holub import DOMAIN, ROOT, Holub
 from tests.servers.process import free_ports
 
@@ -26,9 +31,9 @@ ROLES = ("storage", "delivery", "filter", "relay", "imap", "ingress")
 SEND = {"HOLUB_INGRESS_VERDICT_SECONDS": "0", "HOLUB_RELAY_ROUTES": f"*={AWAY}"}
 
 
-def content(subject: str, text: bytes = b"hello") -> bytes:
+def content(subject: str, body: bytes = b"hello") -> bytes:
     head = f"From: you@elsewhere.example\r\nSubject: {subject}\r\n\r\n".encode()
-    return head + text + b"\r\n"
+    return head + body + b"\r\n"
 
 
 class Place:
@@ -349,27 +354,41 @@ def test_damage_is_said_where_it_is(one_machine: Place, tmp_path: Path) -> None:
     assert f"{key}: not in the blob store, though rows refer to it" in taken.stdout
 
 
+async def _older(url: str, folder: Path, revision: str) -> None:
+    """A backup of a database that is at an older schema, with one account in it."""
+    database, archive = open_database(url), Archive(folder)
+    await begin_anew(database, revision)
+    async with database.transaction() as transaction:
+        for statement in (
+            "INSERT INTO tenant (id, name, created_at) VALUES (1, 'main', 1)",
+            "INSERT INTO domain (id, tenant_id, name, created_at) VALUES (1, 1, 'old.test', 1)",
+            "INSERT INTO account (id, tenant_id, domain_id, address, created_at)"
+            " VALUES (7, 1, 1, 'anna@old.test', 1)",
+        ):
+            await transaction.execute(text(statement))
+    async with database.snapshot() as connection:
+        tables = await dump(connection, archive, archive.folder("old"), Progress(), {})
+    await database.close()
+    digest = archive.write_catalogue("old", [])
+    archive.write_manifest(Manifest("old", 1e9, 1e9, revision, tuple(tables), 0, 0, digest))
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
 def test_a_backup_of_an_older_schema_is_brought_to_this_one(
-    one_machine: Place, tmp_path: Path
+    request: pytest.FixtureRequest, tmp_path: Path, dialect: str
 ) -> None:
     """The tables are made as they were then, filled, and migrated."""
-    holub, folder = one_machine.holub, tmp_path / "backups"
-    holub.must("backup", str(folder))
-    path = next(folder.glob("backups/*/manifest.json"))
-    manifest = json.loads(path.read_text())
-    # As if it were of 0003: what 0004 made is not in it.
-    later = {"app_password", "scram_key", "secret", "block"}
-    manifest["revision"] = "0003"
-    manifest["tables"] = [t for t in manifest["tables"] if t["name"] not in later]
-    path.write_text(json.dumps(manifest))
+    folder = tmp_path / "backups"
+    asyncio.run(_older(f"sqlite:///{tmp_path}/old.db", folder, "0003"))
+    empty = "" if dialect == "sqlite" else request.getfixturevalue("empty_postgres_url")
 
-    new = Place(tmp_path / "new").holub
+    new = Place(tmp_path / "new", empty).holub
     new.must("restore", str(folder))
 
-    accounts = json.loads(new.must("account", "list", "--json"))
-    assert [item["address"] for item in accounts] == [f"alice@{DOMAIN}", f"bob@{DOMAIN}"]
-    manifest["revision"] = "9999"
-    path.write_text(json.dumps(manifest))
+    (found,) = json.loads(new.must("account", "list", "--json"))
+    assert found["address"] == "anna@old.test"
+    path = folder / "backups/old/manifest.json"
+    path.write_text(path.read_text().replace('"0003"', '"9999"'))
     refused = Place(tmp_path / "newer").holub.command("restore", str(folder))
     assert "is of schema 9999, which this version does not know" in refused.stderr
 

@@ -76,7 +76,7 @@ async def test_a_role_waits_for_the_database_and_goes_on_when_it_is_there(
         await asyncio.to_thread(until, health, (200, "ok\n"), process)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 20) == 0
-    assert b"waiting for the database" in (holub.folder / "out").read_bytes()
+    assert b"waiting for the database" in (holub.folder / "err").read_bytes()
 
 
 @pytest.mark.parametrize(
