@@ -9,9 +9,8 @@ import time
 from libs.common.db.migrate import current, fits
 from libs.common.garbage import Collector, Pass
 from libs.common.runtime.settings import PlatformSettings
-from services.__main__ import StartError
 from services.cli import table
-from services.platform import open_platform
+from services.platform import StartError, open_platform
 from services.storage.settings import StorageSettings
 
 _MEANING = {

@@ -20,7 +20,7 @@ from services.platform import StartError
 TRANSIENT = frozenset(
     {"session", "rate", "idempotency", "watermark", "sweep", "garbage", "routine"}
 )
-"""Worth nothing later: people log in again, counters begin anew, sweeper and collector look again."""
+"""Worth nothing later: people log in again, counters and looks begin anew."""
 _OWN = frozenset({"secret", "block", "trace"})
 """What roles may have written into a database that is still empty."""
 _ROWS = 1000
