@@ -24,6 +24,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "ingress": ("database", "blob store"),
     "imap": ("database", "blob store"),
     "pop3": ("database", "blob store"),
+    "managesieve": ("database",),
     "api": ("database",),
 }
 """Roles that do not need all three."""
