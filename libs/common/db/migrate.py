@@ -47,10 +47,17 @@ _FUNCTIONS = text("""
            SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')""")
 
 
+_VIRTUAL = text("SELECT name FROM pragma_table_list WHERE type = 'virtual'")
+
+
 async def begin_anew(database: Database, revision: str) -> None:
     """Drop all tables, and make those of a revision: for a database that nothing is in."""
 
     def work(connection: Connection) -> None:
+        if connection.dialect.name == "sqlite":
+            # A full-text index takes the tables that it is made of along.
+            for name in connection.execute(_VIRTUAL).scalars().all():
+                connection.execute(text(f'DROP TABLE "{name}"'))
         found = MetaData()
         with warnings.catch_warnings():
             # Of indexes over expressions, which are dropped with their tables all the same.

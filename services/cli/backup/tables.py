@@ -24,12 +24,20 @@ TRANSIENT = frozenset(
 _OWN = frozenset({"secret", "block", "trace"})
 """What roles may have written into a database that is still empty."""
 _ROWS = 1000
+_NOT_PLAIN = text("SELECT name FROM pragma_table_list WHERE type IN ('virtual', 'shadow')")
 
 
 def tables_of(connection: Connection) -> list[Table]:
     """Name and columns of all tables, each after those that it refers to."""
     inspector = inspect(connection)
-    names = [name for name, _ in inspector.get_sorted_table_and_fkc_names() if name]
+    # Of a full-text index and the tables that it is made of: triggers fill it anew.
+    virtual = (
+        set(connection.execute(_NOT_PLAIN).scalars())
+        if connection.dialect.name == "sqlite"
+        else set()
+    )
+    sorted_names = [name for name, _ in inspector.get_sorted_table_and_fkc_names() if name]
+    names = [name for name in sorted_names if name not in virtual]
     return [
         Table(
             name,
