@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import keep, operate, recoverable, resources, signing
+from services.cli import access, keep, operate, recoverable, resources, signing
 from services.cli.resources import Json
 from services.cli.sieve import sieve
 
@@ -27,6 +27,9 @@ for _name, _commands in (
     ("account", resources.account),
     ("alias", resources.alias),
     ("key", resources.key),
+    ("app-password", access.app_password),
+    ("send-as", access.send_as),
+    ("block", access.block),
     ("queue", operate.queue),
     ("parked", operate.parked),
     ("quarantine", operate.quarantine),

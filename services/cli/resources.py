@@ -60,7 +60,22 @@ def tenant_create(name: str) -> None:
 @tenant.command("list")
 def tenant_list(json: Json = False) -> None:
     """All tenants and how much they have."""
-    _list("tenants", json, "Tenants", ("name", "domains", "accounts", "created_at"))
+    columns = ("name", "domains", "accounts", "messages_per_hour", "recipients_per_day")
+    _list("tenants", json, "Tenants", columns)
+
+
+@tenant.command("set")
+def tenant_set(
+    name: str,
+    messages_per_hour: Annotated[
+        int | None, typer.Option(min=0, help="Of all its accounts together; 0: no limit.")
+    ] = None,
+    recipients_per_day: Annotated[int | None, typer.Option(min=0, help="The same.")] = None,
+) -> None:
+    """Change how much a tenant may send."""
+    body = _given(messages_per_hour=messages_per_hour, recipients_per_day=recipients_per_day)
+    _call("PATCH", "tenants", name, body=body)
+    print(f"tenant {name} is changed")
 
 
 @tenant.command("delete")

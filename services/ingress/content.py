@@ -11,6 +11,7 @@ from libs.protocols.message.received import count_received
 from libs.protocols.smtp.data import DataDecoder
 from libs.protocols.smtp.line_ends import LineEnds
 from libs.protocols.smtp.reply import BARE_LINE_END, LOCAL_ERROR, TOO_BIG, Refusal, Reply
+from services.ingress.policy import check_author
 
 if TYPE_CHECKING:
     from services.ingress.session import Session
@@ -77,7 +78,10 @@ class Content:
             if refusal := self.refusal or self._fault():
                 raise Refusal(refusal)
             content = await spool.finish()
-            await self._check_loop(content)
+            start = await self._start(content)
+            check_loop(start, session.server.settings.max_received)
+            if session.account is not None:
+                await check_author(session.server.directory, session.account, start)
             span = MessageSpan(mail.mail_id, session.listener.name)
             header = mail.header(
                 session.listener.name,
@@ -98,16 +102,21 @@ class Content:
             if task is None:  # else the commit still reads from it, and closes it
                 spool.close()
 
-    async def _check_loop(self, content: bytes | SpoolFile) -> None:
+    async def _start(self, content: bytes | SpoolFile) -> bytes:
+        """The header, as far as anybody looks."""
         if isinstance(content, bytes):
             start = content[:_HEADER_LOOK]
         else:
             start = await asyncio.to_thread(self._spool.pread, 0, _HEADER_LOOK)
         end = start.find(b"\r\n\r\n")
-        received = count_received(start[: end + 2] if end >= 0 else start)
-        if received > self._session.server.settings.max_received:
-            raise Refusal(LOOP)
+        return start[: end + 2] if end >= 0 else start
 
     def close(self) -> None:
         """Throw it away."""
         self._spool.close()
+
+
+def check_loop(header: bytes, most: int) -> None:
+    """A `Refusal` for a message that has been through too many hosts (RFC 5321 §6.3)."""
+    if count_received(header) > most:
+        raise Refusal(LOOP)

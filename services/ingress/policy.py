@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from libs.common.accounts import Account, Directory, DirectoryUnavailable, RecipientKind
+from libs.protocols.message.author import read_author
+from libs.protocols.message.header import parse_header
 from libs.protocols.smtp.path import Path
 from libs.protocols.smtp.reply import Refusal, Reply
 
@@ -34,6 +36,25 @@ async def check_sender(directory: Directory, account: Account | None, path: Path
     if not allowed:
         text = f"{account.address} may not send as {path.address}; use your own address"
         raise Refusal(Reply(553, "5.7.1", text))
+
+
+async def check_author(directory: Directory, account: Account, header: bytes) -> None:
+    """From, which people see, must be the account's own as well (RFC 6409 §6.1)."""
+    author = read_author(parse_header(header))
+    if author.missing:
+        return
+    if not author.addresses:
+        text = f"{author.reason}; write one From field with your own address"
+        raise Refusal(Reply(550, "5.7.1", text))
+    for one in author.addresses:
+        address = b"@".join((one.local_part or b"", one.domain or b"")).decode(errors="replace")
+        try:
+            allowed = await directory.may_send_as(account, address)
+        except DirectoryUnavailable as error:
+            raise Refusal(DIRECTORY_AWAY) from error
+        if not allowed:
+            text = f"{account.address} may not write mail from {address}; use your own address"
+            raise Refusal(Reply(550, "5.7.1", text))
 
 
 async def tenant_of(directory: Directory, path: Path) -> int:

@@ -16,6 +16,7 @@ from libs.common.jobs import RecordHeader
 from libs.common.runtime.log import get_logger
 from libs.common.trace import TraceWriter
 from libs.protocols.smtp.reply import Reply
+from services.ingress.allowance import Allowance
 from services.ingress.commit import Commit
 from services.ingress.peers import parse_networks
 from services.ingress.settings import IngressSettings
@@ -36,12 +37,14 @@ class Server:
         directory: Directory,
         authenticator: Authenticator,
         commit: Commit,
+        allowance: Allowance,
         trace: TraceWriter,
         tls: ssl.SSLContext | None,
     ) -> None:
         self.settings = settings
         self.directory = directory
         self.authenticator = authenticator
+        self.allowance = allowance
         self.trace = trace
         self.tls = tls
         self.xclient_networks = parse_networks(settings.xclient_networks)

@@ -7,6 +7,7 @@ import asyncio
 from libs.common.accounts import Directory
 from libs.common.runtime.tls import server_context
 from libs.common.trace import TraceWriter
+from services.ingress.allowance import Allowance
 from services.ingress.commit import Commit
 from services.ingress.listener import LISTENERS, Listener
 from services.ingress.peers import parse_networks
@@ -31,11 +32,13 @@ async def run(platform: Platform) -> None:
     commit = Commit(
         platform.blobs, platform.queue, platform.database, verdicts, unpublished, settings
     )
+    directory = Directory(platform.database)
     server = Server(
         settings,
-        Directory(platform.database),
+        directory,
         await platform.authenticator(),
         commit,
+        Allowance(directory, platform.limits, settings),
         trace,
         server_context(platform.settings),
     )

@@ -64,6 +64,13 @@ class IngressSettings(HolubSettings):
     max_unpublished_octets: int = Field(default=1024**3, ge=1)
     """Octets of such messages."""
 
+    account_messages: int = Field(default=0, ge=0)
+    """Messages that one account may begin in an hour by submission; 0: no limit.  Those of a
+    tenant are set by `holub tenant set`."""
+
+    account_recipients: int = Field(default=0, ge=0)
+    """Recipients that one account may name in a day; 0: no limit."""
+
     proxy_listeners: str = ""
     """Listeners, comma-separated (mx, submission, submissions, lmtp), that are reached through a
     load balancer: each connection must begin with a PROXY header, version 1 or 2."""

@@ -23,11 +23,13 @@ from libs.common.accounts.shared_secret import shared_secret
 from libs.common.accounts.srs import Srs, looks_like_srs, origin_of
 from libs.common.db import Database, DatabaseUnavailable, Transaction
 from libs.common.db.bulk import in_list
-from libs.common.db.schema import account, alias, domain
+from libs.common.db.schema import account, alias, domain, send_as, tenant
 
 FRESH_SECONDS = 300.0
 UNKNOWN_FRESH_SECONDS = 2.0
 """An account that was just created must not stay unknown for long."""
+LIMITS_FRESH_SECONDS = 10.0
+"""What a tenant may send is looked up again after this time."""
 CACHE_ENTRIES = 100_000
 MAX_ALIAS_DEPTH = 8
 """Aliases of aliases are followed this far; a circle ends here."""
@@ -59,6 +61,7 @@ class Directory:
         self._cache: dict[str, tuple[float, RecipientKind]] = {}
         self._tenants: dict[str, tuple[float, int]] = {}
         self._secret = b""
+        self._sending: dict[int, tuple[float, tuple[int, int]]] = {}
 
     async def recipient(self, address: str) -> RecipientKind:
         """What RCPT should answer for an address; raises `DirectoryUnavailable`."""
@@ -141,15 +144,39 @@ class Directory:
         found = {address: origin_of(secret, address, now) for address in wanted}
         return {address: origin for address, origin in found.items() if origin}
 
-    async def may_send_as(self, sender: Account, reverse_path: str) -> bool:
-        """Does the account own this reverse-path: its own address, or an alias that leads to it?"""
-        if canonical(reverse_path) == canonical(sender.address):
-            return True
+    async def sending_limits(self, tenant_id: int) -> tuple[int, int]:
+        """(messages in an hour, recipients in a day) that a tenant may send; 0: no limit."""
+        known = self._sending.get(tenant_id)
+        if known and known[0] > time.monotonic():
+            return known[1]
+        query = select(tenant.c.messages_per_hour, tenant.c.recipients_per_day)
         try:
-            found = await self.targets([reverse_path])
+            async with self._database.reading() as transaction:
+                row = await transaction.one_or_none(query.where(tenant.c.id == tenant_id))
+        except DatabaseUnavailable as error:
+            if known:
+                return known[1]
+            raise DirectoryUnavailable(str(error)) from error
+        found = (row.messages_per_hour, row.recipients_per_day) if row else (0, 0)
+        self._sending[tenant_id] = (time.monotonic() + LIMITS_FRESH_SECONDS, found)
+        return found
+
+    async def may_send_as(self, sender: Account, address: str) -> bool:
+        """Is it the account's own address, an alias that leads to it, or granted to it?"""
+        if canonical(address) == canonical(sender.address):
+            return True
+        forms = {address.lower(), canonical(address), f"*@{split_address(address.lower())[1]}"}
+        grants = select(send_as.c.address).where(
+            send_as.c.account_id == sender.id, send_as.c.address.in_(sorted(forms))
+        )
+        try:
+            async with self._database.reading() as transaction:
+                found = (await _resolve(transaction, [address], {}))[address]
+                if any(target == sender.id for target, _ in found.accounts):
+                    return True
+                return bool(await transaction.rows(grants.limit(1)))
         except DatabaseUnavailable as error:
             raise DirectoryUnavailable(str(error)) from error
-        return any(target == sender.id for target, _ in found[reverse_path].accounts)
 
 
 def _account(row: Row[Any]) -> Account:

@@ -27,11 +27,22 @@ def _both(*names: str) -> frozenset[str]:
 
 
 _OWN = _both("self", "scripts", "quarantine") | {"trace:read"}
-_DOMAIN = _OWN | _both("accounts", "aliases", "mailboxes") | {"domains:read", "doctor:read"}
+_DOMAIN = (
+    _OWN | _both("accounts", "aliases", "mailboxes", "blocks") | {"domains:read", "doctor:read"}
+)
 _TENANT = _DOMAIN | _both("domains", "keys") | {"audit:read"}
 _SUPPORT = frozenset(
     f"{name}:read"
-    for name in ("domains", "accounts", "aliases", "mailboxes", "quarantine", "trace", "doctor")
+    for name in (
+        "domains",
+        "accounts",
+        "aliases",
+        "mailboxes",
+        "quarantine",
+        "trace",
+        "doctor",
+        "blocks",
+    )
 ) | {"self:read"}
 
 PERMISSIONS: dict[Role, frozenset[str]] = {

@@ -9,9 +9,11 @@ from sqlalchemy import ColumnElement, Select, false, func, or_, select, true
 from libs.common.accounts.account import split_address
 from libs.common.admin.principal import Principal, Role
 from libs.common.db import Transaction
-from libs.common.db.schema import account, alias, api_key, domain, domain_part, mailbox
+from libs.common.db.schema import account, alias, api_key, block, domain, domain_part, mailbox
 
 Condition = ColumnElement[bool]
+AUTH_ACCOUNT = "auth:account/"
+"""How the keys of blocks begin that are about an account."""
 
 
 def domains(who: Principal) -> Condition:
@@ -58,6 +60,15 @@ def keys(who: Principal) -> Condition:
         return true()
     mine = api_key.c.tenant_id == who.tenant_id
     return mine if who.role is Role.TENANT else mine & (api_key.c.account_id == who.account_id)
+
+
+def blocks(who: Principal) -> Condition:
+    """All, or those of accounts in these domains: addresses of clients are nobody's."""
+    if who.everywhere:
+        return true()
+    ours = domain_part(block.c.key).in_(select(domain.c.name).where(domains(who)))
+    within: Condition = block.c.key.startswith(AUTH_ACCOUNT) & ours
+    return within
 
 
 async def recipients(transaction: Transaction, who: Principal, column: Any) -> Condition:

@@ -6,7 +6,7 @@ import re
 import time
 from typing import Any
 
-from sqlalchemy import delete, func, select, true
+from sqlalchemy import delete, func, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from libs.common.accounts.registry import AlreadyExists, NotFound, RegistryError
@@ -20,6 +20,8 @@ from libs.common.db.schema import account, domain, tenant
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _SHOWN = (
     tenant.c.name,
+    tenant.c.messages_per_hour,
+    tenant.c.recipients_per_day,
     tenant.c.created_at,
     select(func.count())
     .select_from(domain)
@@ -66,6 +68,18 @@ async def create_tenant(database: Database, who: Principal, name: str) -> dict[s
         if not await transaction.insert_new(tenant, [row], ("name",)):
             raise AlreadyExists("name", f"{name} exists already")
         await audit.note(transaction, who, "tenant.create", f"tenant:{name}")
+        return await _one(transaction, who, name)
+
+
+async def change_tenant(
+    database: Database, who: Principal, name: str, check: Check = accept, **values: int
+) -> dict[str, Any]:
+    """Change how much the accounts of a tenant together may send; 0: no limit."""
+    async with database.transaction() as transaction:
+        check(await _one(transaction, who, name))
+        if values:
+            await transaction.execute(update(tenant).where(tenant.c.name == name).values(**values))
+            await audit.note(transaction, who, "tenant.change", f"tenant:{name}", **values)
         return await _one(transaction, who, name)
 
 

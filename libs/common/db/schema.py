@@ -69,6 +69,9 @@ tenant = Table(
     metadata,
     _id(),
     Column("name", Text, nullable=False, unique=True),
+    # What its accounts together may send by submission; 0 means no limit.
+    Column("messages_per_hour", BigInteger, nullable=False, server_default="0"),
+    Column("recipients_per_day", BigInteger, nullable=False, server_default="0"),
     Column("created_at", Double, nullable=False),
 )
 
@@ -188,6 +191,15 @@ alias = Table(
     Column("target", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     UniqueConstraint("address", "target"),
+)
+
+send_as = Table(
+    "send_as",
+    metadata,
+    # What an account may send as besides its own addresses: one address, or `*@DOMAIN`.
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("address", Text, primary_key=True),
+    Column("created_at", Double, nullable=False),
 )
 
 app_password = Table(

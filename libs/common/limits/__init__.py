@@ -9,7 +9,7 @@ goes on with what it knows.
 
 from __future__ import annotations
 
-from libs.common.limits.block import Block, Blocks, list_blocks, remove_block
+from libs.common.limits.block import Block, Blocks
 from libs.common.limits.counter import Counts, Limit
 from libs.common.limits.peer import network_keys
 from libs.common.limits.shared import Limits
@@ -20,7 +20,5 @@ __all__ = [
     "Counts",
     "Limit",
     "Limits",
-    "list_blocks",
     "network_keys",
-    "remove_block",
 ]

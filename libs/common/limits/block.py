@@ -58,7 +58,7 @@ class Blocks:
         try:
             if writing:
                 await _write(self._database, list(writing.values()))
-            found = await list_blocks(self._database, now, most=MOST_BLOCKS)
+            found = await _in_force(self._database, now)
         except DatabaseUnavailable:
             self._unwritten = {**writing, **self._unwritten}
             raise
@@ -77,17 +77,8 @@ async def _write(database: Database, new: list[Block]) -> None:
         await transaction.insert(block, rows, ignore=True)
 
 
-async def list_blocks(
-    database: Database, now: float, *, after: str = "", most: int = 1000
-) -> list[Block]:
-    """The blocks in force, by key."""
+async def _in_force(database: Database, now: float) -> list[Block]:
     query = select(block.c.key, block.c.reason, block.c.created_at, block.c.until)
-    query = query.where(block.c.until > now, block.c.key > after).order_by(block.c.key).limit(most)
+    query = query.where(block.c.until > now).order_by(block.c.until.desc()).limit(MOST_BLOCKS)
     async with database.reading() as transaction:
         return [Block(*row) for row in await transaction.rows(query)]
-
-
-async def remove_block(database: Database, key: str) -> bool:
-    """Let somebody in again, within two seconds everywhere; False when there is no such block."""
-    async with database.transaction() as transaction:
-        return await transaction.execute(delete(block).where(block.c.key == key)) > 0

@@ -49,6 +49,10 @@ class Counts:
         """Keys whose counts are to be shared."""
         self._watched: set[str] = set()
 
+    def __contains__(self, key: str) -> bool:
+        """Is anything known of this key?"""
+        return key in self._counts
+
     def estimate(self, key: str, limit: Limit, now: float) -> float:
         """How many hits there were in the last `limit.seconds`, evenly spread in the past."""
         known = self._counts.get(key)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -14,7 +15,7 @@ from libs.common.db import Database, DatabaseUnavailable, Transaction
 from libs.common.db.bulk import in_list
 from libs.common.db.schema import rate
 from libs.common.limits.block import Blocks
-from libs.common.limits.counter import Counts
+from libs.common.limits.counter import Counts, Limit
 from libs.common.runtime.log import get_logger
 
 log = get_logger(__name__)
@@ -72,6 +73,25 @@ class Limits:
                 found = await _totals(transaction, watched)
             for key, window, hits in found:
                 self.counts.learn(key, window, hits)
+
+    async def recall(self, limits: Mapping[str, Limit], now: float) -> None:
+        """Learn what is kept of keys that this process has not met: of others, or of before.
+
+        One query for each key in the life of a process; while the database is away, nothing.
+        """
+        new = [key for key in limits if key not in self.counts]
+        if not new:
+            return
+        try:
+            async with self._database.reading() as transaction:
+                found = await _totals(transaction, new)
+        except DatabaseUnavailable as error:
+            log.warning("cannot see what was counted before", error=str(error))
+            return
+        for key in new:
+            self.counts.add(key, limits[key], now, 0)
+        for key, window, hits in found:
+            self.counts.learn(key, window, hits)
 
     async def _tell(self, told: Told) -> None:
         try:

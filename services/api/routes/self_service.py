@@ -10,12 +10,13 @@ from pydantic import BaseModel, Field, SecretStr
 
 from libs.common.accounts.credential import PasswordVerifier, hash_password
 from libs.common.accounts.registry import RegistryError
-from libs.common.admin import accounts
+from libs.common.admin import accounts, app_passwords
 from libs.common.admin.principal import Principal, Role
 from services.api.access import Allow, DatabaseOf
 from services.api.idempotency import Idempotent
-from services.api.model import Strict
+from services.api.model import Name, Strict
 from services.api.routes.accounts import Account, Mailbox
+from services.api.routes.app_passwords import AppPassword, AppPasswordWithSecret, NewAppPassword
 
 router = APIRouter(prefix="/self", tags=["self"], route_class=Idempotent)
 Read = Annotated[Principal, Depends(Allow("self:read"))]
@@ -85,3 +86,23 @@ async def _prove(database: DatabaseOf, who: Principal, given: SecretStr | None) 
 async def own_mailboxes(database: DatabaseOf, who: Read) -> Any:
     """What each of one's mailboxes holds."""
     return await accounts.list_mailboxes(database, who, own_address(who))
+
+
+@router.get("/app-passwords", response_model=list[AppPassword])
+async def own_app_passwords(database: DatabaseOf, who: Read) -> Any:
+    """One's own app passwords by name."""
+    return await app_passwords.list_app_passwords(database, who, own_address(who))
+
+
+@router.post("/app-passwords", status_code=201, response_model=AppPasswordWithSecret)
+async def create_own_app_password(database: DatabaseOf, who: Write, new: NewAppPassword) -> Any:
+    """Make an app password for a device of one's own; its secret is shown once."""
+    return await app_passwords.create_app_password(
+        database, who, own_address(who), new.name, new.scopes, expires_at=new.expires_at
+    )
+
+
+@router.delete("/app-passwords/{device}", status_code=204)
+async def revoke_own_app_password(database: DatabaseOf, who: Write, device: Name) -> None:
+    """The device cannot log in any more."""
+    await app_passwords.revoke_app_password(database, who, own_address(who), device)

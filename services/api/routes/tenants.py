@@ -12,7 +12,7 @@ from libs.common.admin.principal import Principal
 from services.api.access import Allow, DatabaseOf
 from services.api.conditional import Precondition, tagged
 from services.api.idempotency import Idempotent
-from services.api.model import Cursor, Limit, Name, Page, Strict, paged
+from services.api.model import MOST_OCTETS, Cursor, Limit, Name, Page, Strict, paged
 
 router = APIRouter(prefix="/tenants", tags=["tenants"], route_class=Idempotent)
 Read = Annotated[Principal, Depends(Allow("tenants:read"))]
@@ -25,10 +25,19 @@ class NewTenant(Strict):
     name: str = Field(examples=["acme"], min_length=1, max_length=63)
 
 
+class TenantChange(Strict):
+    """How much its accounts together may send by submission; 0: no limit."""
+
+    messages_per_hour: int | None = Field(default=None, ge=0, le=MOST_OCTETS)
+    recipients_per_day: int | None = Field(default=None, ge=0, le=MOST_OCTETS)
+
+
 class Tenant(BaseModel):
-    """A tenant and how much it has."""
+    """A tenant, how much it may send and how much it has."""
 
     name: str
+    messages_per_hour: int
+    recipients_per_day: int
     domains: int
     accounts: int
     created_at: float
@@ -54,6 +63,23 @@ async def get_tenant(
 ) -> Any:
     """One tenant."""
     return tagged(request, response, await tenants.get_tenant(database, who, name))
+
+
+@router.patch("/{name}", response_model=Tenant)
+async def change_tenant(
+    database: DatabaseOf,
+    who: Write,
+    name: Name,
+    change: TenantChange,
+    check: Precondition,
+    request: Request,
+    response: Response,
+) -> Any:
+    """Change how much a tenant may send."""
+    values = change.model_dump(exclude_none=True)
+    return tagged(
+        request, response, await tenants.change_tenant(database, who, name, check, **values)
+    )
 
 
 @router.delete("/{name}", status_code=204)

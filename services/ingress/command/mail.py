@@ -33,6 +33,8 @@ async def mail(session: Session, argument: str) -> Reply:
     if size > session.server.settings.max_message_octets:
         raise Refusal(replies.TOO_BIG)
     await check_sender(session.server.directory, session.account, path)
+    if session.account is not None:
+        await session.server.allowance.message(session.account)
     session.mail = transaction
     return replies.SENDER_OK
 

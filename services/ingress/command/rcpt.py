@@ -34,6 +34,8 @@ async def rcpt(session: Session, argument: str) -> Reply:
     if not (path.is_ascii or transaction.smtputf8):
         raise Refusal(NEEDS_SMTPUTF8)
     await check_recipient(session.server.directory, session.account, path)
+    if session.account is not None:
+        await session.server.allowance.recipient(session.account)
     await _settle_tenant(session, transaction, path)
     transaction.add(path, notify, orcpt)
     return replies.RECIPIENT_OK

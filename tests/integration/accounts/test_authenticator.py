@@ -7,20 +7,22 @@ import time
 import pytest
 
 from libs.common.accounts import registry
-from libs.common.accounts.app_password import (
-    create_app_password,
-    list_app_passwords,
-    remove_app_password,
-)
 from libs.common.accounts.authenticator import TooManyFailures, WrongCredentials
 from libs.common.accounts.exchange import MECHANISMS, offered
 from libs.common.accounts.registry import AlreadyExists, RegistryError
-from libs.common.limits import list_blocks, remove_block
+from libs.common.admin.app_passwords import (
+    create_app_password,
+    list_app_passwords,
+    revoke_app_password,
+)
+from libs.common.admin.blocks import list_blocks, remove_block
+from libs.common.admin.principal import local_operator
 from libs.protocols.sasl.prepare import saslprep
 from libs.protocols.sasl.scram import ScramKeys
 from tests.integration.accounts.conftest import PASSWORD, Room, from_ip
 
 HERE = from_ip("192.0.2.1")
+ROOT = local_operator("test")
 
 
 async def test_the_right_password_is_the_account(room: Room) -> None:
@@ -121,7 +123,8 @@ async def test_a_new_password_has_scram_keys(room: Room, password: str) -> None:
 
 
 async def test_an_app_password_opens_what_it_is_for_and_nothing_else(room: Room) -> None:
-    secret = await create_app_password(room.database, room.alice, "telephone", ["imap"])
+    made = await create_app_password(room.database, ROOT, room.alice, "telephone", ["imap"])
+    secret = made["secret"]
     authenticator = room.make()
 
     found = await authenticator.password(room.alice, secret, from_ip("192.0.2.1", "imap"))
@@ -132,32 +135,32 @@ async def test_an_app_password_opens_what_it_is_for_and_nothing_else(room: Room)
     with pytest.raises(WrongCredentials):
         await authenticator.password("nobody@nowhere.test", secret, HERE)
 
-    (kept,) = await list_app_passwords(room.database, room.alice)
-    assert (kept.name, kept.scopes) == ("telephone", ("imap",))
-    assert kept.last_used_at is not None
+    (kept,) = await list_app_passwords(room.database, ROOT, room.alice)
+    assert (kept["name"], kept["scopes"]) == ("telephone", ["imap"])
+    assert kept["last_used_at"] is not None
 
 
 async def test_a_removed_or_expired_app_password_opens_nothing(room: Room) -> None:
-    secret = await create_app_password(room.database, room.alice, "old")
+    old = await create_app_password(room.database, ROOT, room.alice, "old")
     short = await create_app_password(
-        room.database, room.alice, "short", expires_at=time.time() + 0.3
+        room.database, ROOT, room.alice, "short", expires_at=time.time() + 0.3
     )
-    await remove_app_password(room.database, room.alice, "old")
+    await revoke_app_password(room.database, ROOT, room.alice, "old")
     time.sleep(0.35)
 
-    for given in (secret, short):
+    for made in (old, short):
         with pytest.raises(WrongCredentials):
-            await room.make().password(room.alice, given, HERE)
+            await room.make().password(room.alice, made["secret"], HERE)
 
 
 async def test_what_is_wrong_with_a_new_app_password_is_named(room: Room) -> None:
-    await create_app_password(room.database, room.alice, "one")
+    await create_app_password(room.database, ROOT, room.alice, "one")
 
     with pytest.raises(AlreadyExists):
-        await create_app_password(room.database, room.alice, "one")
+        await create_app_password(room.database, ROOT, room.alice, "one")
     for name, scopes in (("", ["imap"]), ("x", []), ("x", ["everything"])):
         with pytest.raises(RegistryError):
-            await create_app_password(room.database, room.alice, name, scopes)
+            await create_app_password(room.database, ROOT, room.alice, name, scopes)
 
 
 async def test_guessing_blocks_the_address_and_only_for_a_while(room: Room) -> None:
@@ -224,10 +227,10 @@ async def test_replicas_count_together_and_a_block_is_seen_and_removed_everywher
 
     with pytest.raises(TooManyFailures):
         await three.password(room.alice, PASSWORD, from_ip(ip))
-    keys = [block.key for block in await list_blocks(room.database, time.time())]
-    assert f"auth:ip/{ip}" in keys
+    found, _ = await list_blocks(room.database, ROOT, limit=1000)
+    assert f"auth:ip/{ip}" in [block["key"] for block in found]
 
-    assert await remove_block(room.database, f"auth:ip/{ip}")
+    await remove_block(room.database, ROOT, f"auth:ip/{ip}")
     for limits in room.limits:
         await limits.exchange()
     assert await three.password(room.alice, PASSWORD, from_ip(ip))

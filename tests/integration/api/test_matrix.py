@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from fastapi.routing import APIRoute
@@ -42,6 +43,7 @@ OPERATIONS = operations()
 BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/tenants"): lambda side: {"name": "fresh"},
     ("POST", "/domains"): lambda side: {"name": f"new.{side.domain}", "tenant": side.name},
+    ("PATCH", "/tenants/{name}"): lambda side: {"messages_per_hour": 1},
     ("PATCH", "/domains/{name}"): lambda side: {"enabled": False},
     ("POST", "/domains/{name}/dkim"): lambda side: {"algorithms": ["ed25519-sha256"]},
     ("POST", "/accounts"): lambda side: {
@@ -49,6 +51,8 @@ BODIES: dict[tuple[str, str], Any] = {
         "password": "long enough",
     },
     ("PATCH", "/accounts/{address}"): lambda side: {"name": "changed"},
+    ("POST", "/accounts/{address}/app-passwords"): lambda side: {"name": "fresh"},
+    ("POST", "/accounts/{address}/send-as"): lambda side: {"address": f"x@{side.domain}"},
     ("POST", "/aliases"): lambda side: {
         "address": f"fresh@{side.domain}",
         "targets": [side.account],
@@ -60,6 +64,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/accounts/{address}/recoverable/restore"): lambda side: {"mailbox": "INBOX"},
     ("POST", "/self/recoverable/restore"): lambda side: {"mailbox": "INBOX"},
     ("PATCH", "/self"): lambda side: {"name": "changed"},
+    ("POST", "/self/app-passwords"): lambda side: {"name": "fresh"},
     ("POST", "/keys"): lambda side: {
         "name": "fresh",
         "role": "support",
@@ -80,6 +85,8 @@ def path_of(path: str, side: Side, world: World) -> str:
         "{mail_id}": side.mail_id,
         "{selector}": "s1",
         "{n}": "0",
+        "{device}": side.device,
+        "{granted}": side.granted,
     }
     names |= {"{kind}": "accounts", "{script:path}": "main"}
     for placeholder, value in names.items():
@@ -100,6 +107,7 @@ async def ask(client: Any, method: str, path: str, side: Side, world: World) -> 
         url = f"/v1{path_of(path, side, world)}"
         return await client.request(method, url, content=json.dumps(row), headers=kind)
     query = "?reason=because" if path == "/parked/{id}" and method == "DELETE" else ""
+    query = f"?key={quote(side.block)}" if path == "/blocks" and method == "DELETE" else query
     url = f"/v1{path_of(path, side, world)}{query}"
     return await client.request(method, url, json=body(side) if body else None)
 

@@ -13,11 +13,29 @@ import httpx2
 from sqlalchemy import update
 
 from libs.common.accounts.credential import hash_password
-from libs.common.admin import accounts, aliases, dkim, domains, keys, scripts, tenants
+from libs.common.admin import (
+    accounts,
+    aliases,
+    app_passwords,
+    dkim,
+    domains,
+    grants,
+    keys,
+    scripts,
+    tenants,
+)
 from libs.common.admin.principal import Role, local_operator
 from libs.common.blobstore import open_blobstore
 from libs.common.db import Database
-from libs.common.db.schema import audit, idempotency, message, outcome, parked, quarantine
+from libs.common.db.schema import (
+    audit,
+    block,
+    idempotency,
+    message,
+    outcome,
+    parked,
+    quarantine,
+)
 from libs.common.jobs import Envelope, Recipient, RecordHeader, new_mail_id
 from libs.common.jobs.record import encode_header
 from libs.common.queue import open_queue
@@ -49,6 +67,18 @@ class Side:
     @property
     def account(self) -> str:
         return f"anna@{self.domain}"
+
+    @property
+    def device(self) -> str:
+        return f"telephone of {self.name}"
+
+    @property
+    def granted(self) -> str:
+        return f"office@{self.domain}"
+
+    @property
+    def block(self) -> str:
+        return f"auth:account/{self.account}"
 
     @property
     def alias(self) -> str:
@@ -107,6 +137,12 @@ async def _side(platform: Platform, name: str, sealer: Sealer) -> Side:
     await accounts.create_account(database, ROOT, f"boss@{side.domain}", HASH, role=Role.TENANT)
     await aliases.put_alias(database, ROOT, side.alias, [side.account], add=True)
     await scripts.put(database, ROOT, side.account, "main", "keep;", active=True)
+    await app_passwords.create_app_password(database, ROOT, side.account, side.device)
+    await grants.add_grant(database, ROOT, side.account, side.granted)
+    async with database.transaction() as transaction:
+        now = time.time()
+        row = {"key": side.block, "reason": name, "created_at": now, "until": now + 3600}
+        await transaction.insert(block, [row])
     given: dict[str, dict[str, Any]] = {
         "tenant-admin": {"tenant_name": name},
         "domain-admin": {"tenant_name": name, "domains": (side.domain,)},

@@ -15,6 +15,8 @@ from services.ingress.extensions import EXTENSIONS
 from tests.servers.holub import DOMAIN, PASSWORD, Holub
 
 CONTENT = "From: you@elsewhere.example\r\nSubject: hi\r\n\r\nhello\r\n"
+BOB = f"bob@{DOMAIN}"
+FROM_BOB = f"From: {BOB}\r\nSubject: hi\r\n\r\nhello\r\n"
 
 
 def test_every_announced_extension_names_a_test_of_this_file() -> None:
@@ -266,7 +268,7 @@ def test_smtplib_logs_in(holub: Holub) -> None:
             client.login(f"bob@{DOMAIN}", "wrong password")
         assert wrong.value.smtp_code == 535
         client.login(f"bob@{DOMAIN}", PASSWORD)
-        client.sendmail(f"bob@{DOMAIN}", [f"carol@{DOMAIN}"], CONTENT)
+        client.sendmail(BOB, [f"carol@{DOMAIN}"], FROM_BOB)
 
 
 def test_smtplib_logs_in_where_tls_is_from_the_start(holub: Holub) -> None:
@@ -274,7 +276,7 @@ def test_smtplib_logs_in_where_tls_is_from_the_start(holub: Holub) -> None:
         "localhost", holub.ports["submissions"], context=holub.tls(), timeout=40
     ) as client:
         client.login(f"bob@{DOMAIN}", PASSWORD)
-        client.sendmail(f"bob@{DOMAIN}", [f"carol@{DOMAIN}"], CONTENT)
+        client.sendmail(BOB, [f"carol@{DOMAIN}"], FROM_BOB)
 
 
 def test_who_logged_in_may_not_send_as_somebody_else(holub: Holub) -> None:

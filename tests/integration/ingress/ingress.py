@@ -8,21 +8,24 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from libs.common.accounts import Directory
 from libs.common.accounts.authenticator import Authenticator
+from libs.common.accounts.credential import hash_password
 from libs.common.accounts.registry import create_accounts, create_domain
 from libs.common.accounts.settings import AuthenticationSettings
 from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobStore
-from libs.common.db import open_database
+from libs.common.db import Database, open_database
 from libs.common.db.migrate import migrate
 from libs.common.jobs import RecordHeader
 from libs.common.jobs.record import decode_header
 from libs.common.limits import Limits
 from libs.common.queue import open_queue
 from libs.common.trace import TraceWriter
+from services.ingress.allowance import Allowance
 from services.ingress.commit import Commit
 from services.ingress.listener import LISTENERS
 from services.ingress.server import Server
@@ -33,6 +36,8 @@ from services.ingress.verdicts import Verdicts
 
 DOMAIN, OTHER_DOMAIN = "example.test", "other.test"
 """Two domains of two tenants."""
+ALICE, BOB, DAVE = f"alice@{DOMAIN}", f"bob@{DOMAIN}", f"dave@{OTHER_DOMAIN}"
+PASSWORD = "correct horse battery"
 
 
 class Ingress:
@@ -42,6 +47,8 @@ class Ingress:
         self._blobs = blobs
         self.ports: dict[str, int] = {}
         self.server: Server
+        self.database: Database
+        self.limits: Limits
 
     async def records(self) -> list[tuple[RecordHeader, bytes]]:
         """Every record of this hour and the last, in the order in which it came."""
@@ -70,17 +77,32 @@ class Ingress:
             writer.close()
 
 
+@cache
+def password_hash() -> str:
+    """argon2 is slow on purpose, so it is computed once."""
+    return hash_password(PASSWORD)
+
+
+async def _people(database: Database) -> None:
+    await create_domain(database, DOMAIN)
+    await create_domain(database, OTHER_DOMAIN, tenant_name="other")
+    addresses = [ALICE, BOB, f"carol@{DOMAIN}", DAVE]
+    await create_accounts(database, addresses, password_hash())
+
+
 @asynccontextmanager
 async def running(
     folder: Path, *, tls: ssl.SSLContext | None = None, **settings: object
 ) -> AsyncIterator[Ingress]:
-    """Ingress with accounts alice, bob and carol of one tenant, and dave of another."""
+    """Ingress with accounts alice, bob and carol of one tenant, and dave of another.
+
+    A second one in the same folder has the same database.
+    """
+    new = not (folder / "holub.db").exists()
     database = open_database(f"sqlite:///{folder}/holub.db")
     await migrate(database)
-    await create_domain(database, DOMAIN)
-    await create_domain(database, OTHER_DOMAIN, tenant_name="other")
-    names = [f"{name}@{DOMAIN}" for name in ("alice", "bob", "carol")]
-    await create_accounts(database, [*names, f"dave@{OTHER_DOMAIN}"], "")
+    if new:
+        await _people(database)
     queue, blobs = open_queue(f"sqlite:///{folder}/queue.db"), open_blobstore(f"file:{folder}/b")
     knobs = IngressSettings(verdict_seconds=0, **settings)  # type: ignore[arg-type]
     verdicts = Verdicts(queue, database)
@@ -88,8 +110,12 @@ async def running(
     commit = Commit(blobs, queue, database, verdicts, unpublished, knobs)
     trace = TraceWriter(database)
     ingress = Ingress(blobs)
-    logins = Authenticator(database, Limits(database), AuthenticationSettings())
-    server = ingress.server = Server(knobs, Directory(database), logins, commit, trace, tls)
+    limits, directory = Limits(database), Directory(database)
+    limits.start()
+    logins = Authenticator(database, limits, AuthenticationSettings(failure_seconds=0))
+    allowance = Allowance(directory, limits, knobs)
+    server = Server(knobs, directory, logins, commit, allowance, trace, tls)
+    ingress.server, ingress.database, ingress.limits = server, database, limits
     await verdicts.start()
     sockets = []
     for listener in LISTENERS:
@@ -102,6 +128,7 @@ async def running(
     await server.drain()
     await verdicts.close()
     await trace.close()
+    await limits.close()
     await queue.close()
     await blobs.close()
     await database.close()
