@@ -117,8 +117,10 @@ class Commit:
         if self._breaker.allows():
             try:
                 await self._publishing.within(self._queue.put("filter", [body]))
-            except (QueueError, TimeoutError) as error:
+            except Exception as error:  # it is stored: whatever this is, it may not become a 451
                 self._breaker.failed()
+                if not isinstance(error, QueueError | TimeoutError):
+                    log.exception("job not put", mail_id=header.mail_id)
                 log.warning("job not put", mail_id=header.mail_id, error=str(error))
             else:
                 self._breaker.succeeded()
@@ -139,6 +141,8 @@ class Commit:
             async with asyncio.timeout(self._settings.publish_seconds):
                 async with self._database.transaction() as transaction:
                     await transaction.insert(outbox, [row], ignore=True)
-        except (DatabaseUnavailable, TimeoutError) as error:
+        except Exception as error:  # as above
+            if not isinstance(error, DatabaseUnavailable | TimeoutError):
+                log.exception("no row in the outbox", mail_id=header.mail_id)
             log.warning("segment only", mail_id=header.mail_id, error=str(error))
             self._unpublished.add(FilterJob(job.blob, header))

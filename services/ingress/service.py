@@ -21,6 +21,8 @@ from services.listening import port_in_use
 from services.platform import Platform
 
 ROLE = "ingress"
+VERDICT_GRACE_SECONDS = 3.0
+"""How long a drain waits for verdicts, of the ten seconds that it has."""
 
 
 async def run(platform: Platform) -> None:
@@ -49,7 +51,10 @@ async def run(platform: Platform) -> None:
     await platform.stopping.wait()
     for socket in sockets:
         socket.close()
+    # A verdict that is not here by then would outlast the drain, and the client hear nothing.
+    hurry = asyncio.get_running_loop().call_later(VERDICT_GRACE_SECONDS, verdicts.give_up)
     await server.drain()
+    hurry.cancel()
     await unpublished.close()
     await verdicts.close()
     await trace.close()

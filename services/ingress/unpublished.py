@@ -20,6 +20,7 @@ from libs.common.jobs import FilterJob, Origin, encode
 from libs.common.jobs.record import decode_header
 from libs.common.queue.protocol import Queue, QueueError
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.survive import survive
 from libs.common.trace import accounted
 from services.ingress.settings import IngressSettings
 
@@ -81,10 +82,12 @@ class Unpublished:
     async def _put_once(self) -> None:
         while self._jobs:
             jobs = list(self._jobs.values())[:_PUT_AT_ONCE]
-            try:
+            put = False
+            with survive(log, "unpublished messages wait", QueueError, TimeoutError):
                 async with asyncio.timeout(self._settings.publish_seconds):
                     await self._queue.put("filter", [encode(job) for job in jobs])
-            except (QueueError, TimeoutError):
+                put = True
+            if not put:
                 return
             log.info("put from the segments", messages=len(jobs))
             for job in jobs:
@@ -93,20 +96,19 @@ class Unpublished:
 
     async def _recount(self) -> None:
         """Look for what an earlier process left; then, until all of it has rows, again."""
-        try:
-            await self._find()
-        except (BlobError, DatabaseUnavailable) as error:
-            log.warning("cannot count what is unpublished", error=str(error))
-        while self._found:
+        counted = False
+        while not counted or self._found:
+            with survive(log, "cannot count what is unpublished", BlobError, DatabaseUnavailable):
+                if counted:
+                    await self._forget_accounted()
+                else:
+                    await self._find()
+                    counted = True
             await asyncio.sleep(_RECOUNT_SECONDS)
-            try:
-                await self._forget_accounted()
-            except DatabaseUnavailable as error:
-                log.info("cannot count what is unpublished", error=str(error))
 
     async def _find(self) -> None:
         async for chunk in self._recent(time.time() - _YOUNG_SECONDS):
-            missing = await self._missing(list(chunk))
+            missing = [m for m in await self._missing(list(chunk)) if m not in self._found]
             room = self._settings.max_unpublished - len(self._found)
             for mail_id in missing[: max(room, 0)]:
                 self._found[mail_id] = chunk[mail_id]

@@ -15,6 +15,7 @@ from libs.common.db.schema import outcome, quarantine
 from libs.common.jobs import VerdictReply
 from libs.common.queue.protocol import Queue
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.survive import survive
 from libs.common.trace import TraceRow, write_trace
 
 log = get_logger(__name__)
@@ -32,6 +33,7 @@ class Verdicts:
         self._database = database
         self._waiting: dict[str, asyncio.Future[VerdictReply]] = {}
         self._refused: list[tuple[str, str]] = []
+        self._given_up = False
         self._tasks: list[asyncio.Task[None]] = []
         self.address = ""
         _WAITING.set_function(lambda: len(self._waiting))
@@ -54,7 +56,15 @@ class Verdicts:
         """To be called before the job is put, so that no reply is too early."""
         future: asyncio.Future[VerdictReply] = asyncio.get_running_loop().create_future()
         self._waiting[mail_id] = future
+        if self._given_up:
+            _late(future)
         return future
+
+    def give_up(self) -> None:
+        """The process ends: all verdicts are late from here on, and clients hear their 250."""
+        self._given_up = True
+        for future in self._waiting.values():
+            _late(future)
 
     def forget(self, mail_id: str) -> None:
         """Nobody waits any more."""
@@ -85,7 +95,7 @@ class Verdicts:
         if not refused:
             return
         ids = [mail_id for mail_id, _ in refused]
-        try:
+        with survive(log, "refused messages stay in quarantine", DatabaseUnavailable):
             async with self._database.transaction() as transaction:
                 ours = in_list(outcome.c.mail_id, ids, transaction.dialect)
                 await transaction.execute(
@@ -99,5 +109,9 @@ class Verdicts:
                     transaction,
                     [TraceRow(m, "ingress", "refused", why=text) for m, text in refused],
                 )
-        except DatabaseUnavailable as error:
-            log.warning("refused messages stay in quarantine", mails=ids, error=str(error))
+
+
+def _late(future: asyncio.Future[VerdictReply]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError("the process ends"))
+        future.exception()  # seen, in case nobody comes to wait for it

@@ -13,6 +13,7 @@ from libs.common.db.schema import routine
 from libs.common.garbage import Collector
 from libs.common.queue.protocol import QueueError
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.survive import survive
 
 log = get_logger(__name__)
 _NAME = "gc"
@@ -31,8 +32,6 @@ async def collect_garbage(database: Database, collector: Collector, every: float
     """Collect for ever; a backend that is away ends a pass, and the next one goes on."""
     while True:
         await asyncio.sleep(min(every, _LOOK_SECONDS))
-        try:
+        with survive(log, "garbage is collected later", DatabaseUnavailable, QueueError, BlobError):
             if await claim(database, _NAME, every, time.time()):
                 await collector.collect(time.time())
-        except (DatabaseUnavailable, QueueError, BlobError) as error:
-            log.warning("garbage is collected later", error=str(error))

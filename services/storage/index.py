@@ -16,6 +16,7 @@ from libs.common.mailstore import MailStore
 from libs.common.mailstore.indexing import behind, index_some
 from libs.common.queue.protocol import QueueError
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.survive import survive
 
 log = get_logger(__name__)
 _STEPS = Counter("holub_storage_index_steps_total", "Batches of messages indexed for SEARCH.")
@@ -63,10 +64,8 @@ class Indexer:
         while True:
             if time.monotonic() >= look_at_all:
                 wanted, look_at_all = None, time.monotonic() + _EVERY_SECONDS
-            try:
+            with survive(log, "the index waits", DatabaseUnavailable, SQLAlchemyError, BlobError):
                 await self._catch_up(wanted)
-            except (DatabaseUnavailable, SQLAlchemyError, BlobError) as error:
-                log.warning("the index waits", error=str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, look_at_all - time.monotonic())):
                     await self._wake.wait()

@@ -16,6 +16,7 @@ from libs.common.db.schema import outbox
 from libs.common.queue.protocol import Queue, QueueError
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.survive import survive
 from libs.common.trace import park
 
 log = get_logger(__name__)
@@ -45,11 +46,9 @@ async def pump_once(database: Database, queue: Queue) -> int:
 async def pump(database: Database, queue: Queue, every: float) -> None:
     """Move jobs for ever, and what the broker itself gave up into rows; waits for backends."""
     while True:
-        try:
+        moved = 0
+        with survive(log, "outbox waits", DatabaseUnavailable, QueueError):
             moved = await pump_once(database, queue)
             await queue.drain_parked(lambda name, lease, why: park(database, name, lease, why))
-        except (DatabaseUnavailable, QueueError) as error:
-            log.warning("outbox waits", error=str(error))
-            moved = 0
         if moved < _MOST:
             await asyncio.sleep(every)

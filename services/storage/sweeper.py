@@ -25,6 +25,7 @@ from libs.common.jobs.record import decode_header
 from libs.common.queue.protocol import Queue, QueueError
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.survive import survive
 from libs.common.trace import TraceRow, accounted, taken_before, write_trace
 from services.storage.settings import StorageSettings
 
@@ -63,10 +64,8 @@ class Sweeper:
         """Sweep for ever; a backend that is away ends a pass, not the sweeper."""
         while True:
             await asyncio.sleep(self._settings.sweep_every_seconds)
-            try:
+            with survive(log, "sweep waits", DatabaseUnavailable, QueueError, BlobError):
                 await self.sweep(time.time())
-            except (DatabaseUnavailable, QueueError, BlobError) as error:
-                log.warning("sweep waits", error=str(error))
 
     async def sweep(self, now: float) -> int:
         """One pass at a given time; how many messages were put again."""

@@ -175,19 +175,23 @@ class Database:
         await self.engine.dispose()
 
 
+_SQLITE_LOST = ("unable to open", "locked", "disk", "i/o error", "full", "readonly")
+
+
 def _is_lost(error: Exception) -> bool:
     if isinstance(error, OSError | PoolTimeout | InterfaceError):
         return True
     if not isinstance(error, DBAPIError):
         return False
     state = getattr(error.orig, "sqlstate", None) or ""
-    # Class 08 connection, 57P0x shutdown, 53 resources (PostgreSQL, appendix A).
-    if error.connection_invalidated or state[:2] in ("08", "53") or state.startswith("57P"):
+    # Class 08 connection, 53 resources, 57P0x shutdown, 58 the system, 25006 read-only, as a
+    # server is before it is promoted (PostgreSQL, appendix A).
+    if error.connection_invalidated or state[:2] in ("08", "53", "58"):
+        return True
+    if state.startswith("57P") or state == "25006":
         return True
     text = str(error.orig).lower()
-    return isinstance(error, OperationalError) and any(
-        word in text for word in ("unable to open", "locked", "disk", "i/o error", "full")
-    )
+    return isinstance(error, OperationalError) and any(word in text for word in _SQLITE_LOST)
 
 
 def open_database(url: str, *, pool: int = 8) -> Database:

@@ -155,9 +155,9 @@ class Publisher:
             loop.call_later(wait, self._pump, lane)
             return
         lane.scheduled = False
-        lane.sent_at = loop.time()
         while lane.waiting and lane.may_send():
             if taken := lane.next_frame():
+                lane.sent_at = loop.time()
                 lane.flying += 1
                 task = asyncio.create_task(self._send(lane, taken))
                 self._sending.add(task)

@@ -49,11 +49,16 @@ class Patience:
             return await awaitable
         except asyncio.CancelledError as error:
             # As in asyncio.timeout: a cancellation by somebody else goes on as what it is.
-            if wait.expired and task.uncancel() <= wait.cancelling:
-                raise TimeoutError from error
+            if wait.expired:
+                wait.expired = False
+                if task.uncancel() <= wait.cancelling:
+                    raise TimeoutError from error
             raise
         finally:
             wait.ended = True
+            if wait.expired:
+                # It ended otherwise after all: with a result, or with another exception.
+                task.uncancel()
 
     def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
         at = min(self._waits[0].deadline, loop.time() + _LOOK_SECONDS)

@@ -53,8 +53,8 @@ async def write_trace(transaction: Transaction, rows: Sequence[TraceRow]) -> Non
                 "at": row.at or now,
                 "stage": row.stage,
                 "what": row.what,
-                "recipient": row.recipient,
-                # NUL cannot be stored as text in PostgreSQL.
+                # A stranger may have said it, and NUL cannot be stored as text in PostgreSQL.
+                "recipient": row.recipient.replace("\0", ""),
                 "why": row.why[:MAX_WHY].replace("\0", ""),
                 "took": row.took,
             }
@@ -101,3 +101,6 @@ class TraceWriter:
         except DatabaseUnavailable as error:
             log.warning("trace rows wait for the database", rows=len(rows), error=str(error))
             self._rows = (rows + self._rows)[-self._most :]
+        except Exception:
+            # Kept, they would fail for ever, and every later row with them.
+            log.exception("trace rows are dropped", rows=len(rows))

@@ -15,6 +15,7 @@ from libs.common.db import Database, DatabaseUnavailable, Transaction
 from libs.common.db.schema import watermark
 from libs.common.queue.protocol import Queue
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.survive import survive
 
 log = get_logger(__name__)
 QUEUES = ("filter", "delivery", "storage")
@@ -85,9 +86,7 @@ class Watermark:
         newest = self._newest
         if newest <= self._stored:
             return
-        try:
+        with survive(log, f"watermark of {self._queue} waits", DatabaseUnavailable):
             async with self._database.transaction() as transaction:
                 await note_watermark(transaction, self._queue, newest)
             self._stored = newest
-        except DatabaseUnavailable as error:
-            log.warning("watermark waits for the database", queue=self._queue, error=str(error))
