@@ -78,7 +78,8 @@ class Side:
 
     @property
     def block(self) -> str:
-        return f"auth:account/{self.account}"
+        # Not of `account`, which logs in: whoever is blocked cannot, once the block is read.
+        return f"auth:account/guessed@{self.domain}"
 
     @property
     def alias(self) -> str:
