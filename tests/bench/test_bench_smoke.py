@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from tests.bench.postfix import PostfixDovecot
 from tests.bench.readback import compare
 from tests.bench.run import Load, Tally, measure
 from tests.bench.subject import Subject
+from tests.servers.needed import unavailable
 from tests.servers.process import ServerUnavailable
 
 pytestmark = pytest.mark.bench
@@ -43,9 +43,7 @@ def test_what_the_generator_sends_is_read_back_equal(
         results = [measure(subject, tally, load), measure(subject, tally, mixed)]
         found = compare(subject.imap_port, _ACCOUNTS, tally.digests)
     except ServerUnavailable as error:
-        if os.environ.get("HOLUB_REQUIRE_SERVERS") == "1":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+        unavailable(str(error))
     finally:
         if subject is not None:
             subject.stop()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from pathlib import Path
 
-from tests.servers.process import ServerProcess, accepts, find_program, free_ports
+from tests.servers.process import Daemon, ServerProcess, accepts, find_program, free_ports
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 MARKER = b"HOLUB-TEST-VIRUS-MARKER"
@@ -28,7 +27,7 @@ AlertExceedsMax yes
 """
 
 
-class Clamd:
+class Clamd(Daemon):
     """One scanner, on a unix socket and on TCP."""
 
     def __init__(self, folder: Path) -> None:
@@ -60,18 +59,6 @@ class Clamd:
         with socket.create_connection(("127.0.0.1", self.port), 2) as link:
             link.sendall(b"zPING\0")
             return link.recv(16) == b"PONG\0"
-
-    def pause(self) -> None:
-        """SIGSTOP: it accepts connections and never answers."""
-        self.process.send(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self.process.send(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.kill()
 
     @property
     def url(self) -> str:

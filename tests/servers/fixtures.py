@@ -17,6 +17,7 @@ import pytest
 
 from tests.servers.clamd import Clamd
 from tests.servers.dns import Dns
+from tests.servers.needed import unavailable
 from tests.servers.postgres import Postgres
 from tests.servers.process import ServerUnavailable
 from tests.servers.rabbitmq import RabbitMQ
@@ -42,9 +43,7 @@ def _serve(name: str, make: Callable[[Path], S], folder: Path) -> Iterator[S]:
         server.start()
         yield server
     except ServerUnavailable as error:
-        if os.environ.get("HOLUB_REQUIRE_SERVERS") == "1":
-            pytest.fail(f"{name}: {error}", pytrace=False)
-        pytest.skip(f"{name}: {error}")
+        unavailable(f"{name}: {error}")
     finally:
         if server is not None:
             server.stop()

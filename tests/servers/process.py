@@ -185,3 +185,21 @@ def _end(family: Sequence[psutil.Process], deadline: float) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             while member.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
                 time.sleep(0.01)
+
+
+class Daemon:
+    """A server that is one process, which can be made to hang."""
+
+    process: ServerProcess
+
+    def pause(self) -> None:
+        """SIGSTOP: it accepts connections and never answers."""
+        self.process.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        self.process.send(signal.SIGCONT)
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.kill()

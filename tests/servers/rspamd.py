@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import signal
 import urllib.request
 from pathlib import Path
 
-from tests.servers.process import ServerProcess, find_program, free_ports
+from tests.servers.process import Daemon, ServerProcess, find_program, free_ports
 
 PASSWORD = "pigeon"
 GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
@@ -68,7 +67,7 @@ end }})
 """
 
 
-class Rspamd:
+class Rspamd(Daemon):
     """One scanner that also learns, on loopback."""
 
     def __init__(self, folder: Path) -> None:
@@ -110,18 +109,6 @@ class Rspamd:
         request = urllib.request.Request(f"{self.url}/stat", headers={"Password": PASSWORD})
         with urllib.request.urlopen(request, timeout=5) as answer:
             return int(json.load(answer)["learned"])
-
-    def pause(self) -> None:
-        """SIGSTOP: it accepts connections and never answers."""
-        self.process.send(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self.process.send(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.kill()
 
     @property
     def url(self) -> str:

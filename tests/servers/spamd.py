@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import socket
 from pathlib import Path
 
-from tests.servers.process import ServerProcess, ServerUnavailable, find_program, free_ports
+from tests.servers.process import Daemon, ServerProcess, ServerUnavailable, find_program, free_ports
 from tests.servers.rspamd import GTUBE, JUNK
 
 __all__ = ["GTUBE", "JUNK", "Spamd"]
@@ -28,7 +27,7 @@ score TEST_SESSION 0.1
 """
 
 
-class Spamd:
+class Spamd(Daemon):
     """One daemon, on loopback."""
 
     def __init__(self, folder: Path) -> None:
@@ -66,18 +65,6 @@ class Spamd:
                 return b"PONG" in link.recv(100)
         except OSError:
             return False
-
-    def pause(self) -> None:
-        """SIGSTOP: it accepts connections and never answers."""
-        self.process.send(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self.process.send(signal.SIGCONT)
-
-    def stop(self) -> None:
-        """End it."""
-        self.process.kill()
 
     @property
     def url(self) -> str:

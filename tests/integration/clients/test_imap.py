@@ -5,7 +5,6 @@ from __future__ import annotations
 import imaplib
 import json
 import shlex
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from imapclient import IMAPClient
 
 from tests.servers.holub import DOMAIN, PASSWORD, Holub
+from tests.servers.needed import needed
 
 MESSAGE = (
     b"From: Bob <bob@example.test>\r\nTo: alice@example.test\r\n"
@@ -233,8 +233,7 @@ def test_curl_reads_a_message(holub: Holub, client: IMAPClient) -> None:
 def test_mbsync_copies_a_mailbox_and_its_flags(
     holub: Holub, client: IMAPClient, tmp_path: Path
 ) -> None:
-    if shutil.which("mbsync") is None:
-        pytest.skip("mbsync is not installed")
+    needed("mbsync")
     client.append("INBOX", MESSAGE, flags=(b"\\Seen",))
     client.append("INBOX", b"Subject: two\r\n\r\nx\r\n")
     config = tmp_path / "mbsyncrc"
@@ -266,8 +265,7 @@ def test_mbsync_copies_a_mailbox_and_its_flags(
 
 
 def test_mutt_shows_a_mailbox(holub: Holub, client: IMAPClient, tmp_path: Path) -> None:
-    if shutil.which("mutt") is None:
-        pytest.skip("mutt is not installed")
+    needed("mutt")
     client.append("INBOX", MESSAGE)
     rc = tmp_path / "muttrc"
     rc.write_text(

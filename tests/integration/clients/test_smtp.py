@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import smtplib
 import socket
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 
 from services.ingress.extensions import EXTENSIONS
 from tests.servers.holub import DOMAIN, PASSWORD, Holub
+from tests.servers.needed import needed
 
 CONTENT = "From: you@elsewhere.example\r\nSubject: hi\r\n\r\nhello\r\n"
 BOB = f"bob@{DOMAIN}"
@@ -60,8 +60,7 @@ def test_content_of_the_largest_size_is_taken_and_one_octet_more_is_not(
 
 
 def test_swaks_sends_pipelined(holub: Holub) -> None:
-    if shutil.which("swaks") is None:
-        pytest.skip("swaks is not installed")
+    needed("swaks")
     done = subprocess.run(
         [
             "swaks",
@@ -81,8 +80,7 @@ def test_swaks_sends_pipelined(holub: Holub) -> None:
 
 
 def test_swaks_says_for_whom_it_comes_with_xclient(holub: Holub) -> None:
-    if shutil.which("swaks") is None:
-        pytest.skip("swaks is not installed")
+    needed("swaks")
     done = subprocess.run(
         [
             "swaks",

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.servers.holub import DOMAIN, PASSWORD, Holub
+from tests.servers.needed import needed
 
 
 def run(*words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run a program, or skip when it is not installed."""
-    if shutil.which(words[0]) is None:
-        pytest.skip(f"{words[0]} is not installed")
+    """Run a program, or end the test when it is not installed."""
+    needed(words[0])
     return subprocess.run(words, input=given, capture_output=True, timeout=90)
 
 

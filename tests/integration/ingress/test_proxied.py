@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import ssl
 import struct
@@ -16,6 +15,7 @@ from services.cli.certificates import ensure_certificate
 from services.ingress.peers import is_listed, parse_networks
 from services.ingress.settings import IngressSettings
 from tests.integration.ingress.ingress import DOMAIN, Ingress, running
+from tests.servers.needed import needed
 
 TALK = (
     f"EHLO x\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<alice@{DOMAIN}>\r\nDATA\r\nx\r\n.\r\n".encode()
@@ -108,9 +108,9 @@ async def test_the_header_comes_before_tls(tmp_path: Path) -> None:
             assert (await asyncio.to_thread(greet)).startswith(b"220 ")
 
 
-@pytest.mark.skipif(shutil.which("swaks") is None, reason="swaks is not installed")
 @pytest.mark.parametrize(("version", "family"), [("1", "TCP4"), ("2", "AF_INET")])
 async def test_swaks_comes_through_a_proxy(tmp_path: Path, version: str, family: str) -> None:
+    needed("swaks")
     knobs = {"proxy_listeners": "mx", "proxy_networks": "127.0.0.1"}
     async with running(tmp_path, **knobs) as ingress:
         swaks = await asyncio.create_subprocess_exec(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-import shutil
 import socket
 import ssl
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 
 from libs.protocols.sieve.script import EXTENSIONS
 from tests.servers.holub import DOMAIN, PASSWORD, Holub
+from tests.servers.needed import needed
 
 _numbers = itertools.count()
 SCRIPT = 'require "fileinto";\r\nfileinto "Archive";\r\n'
@@ -59,11 +59,9 @@ class Talk:
 
 def sieve_connect(holub: Holub, name: str, *words: str) -> subprocess.CompletedProcess[str]:
     """The program itself, over TLS."""
-    if shutil.which("sieve-connect") is None:
-        pytest.skip("sieve-connect is not installed")
     return subprocess.run(
         [
-            "sieve-connect",
+            needed("sieve-connect"),
             "--server",
             "localhost",
             "--nosrv",

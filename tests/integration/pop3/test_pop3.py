@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import poplib
-import shutil
 import socket
 import ssl
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers.holub import DOMAIN, PASSWORD, Holub
+from tests.servers.needed import needed
 
 _numbers = itertools.count()
 MESSAGES = [
@@ -200,15 +200,8 @@ def test_curl_lists_and_reads(holub: Holub, name: str) -> None:
     assert read.stdout == MESSAGES[0]
 
 
-def needs(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
-        pytest.skip(f"{program} is not installed (Debian: apt-get install {program})")
-    return found
-
-
 def test_getmail_fetches_once_and_keeps(holub: Holub, name: str, tmp_path: Path) -> None:
-    program = shutil.which("getmail") or needs("getmail6")
+    program = needed("getmail")
     box = tmp_path / "box"
     (tmp_path / "getmailrc").write_text(
         f"[retriever]\ntype = SimplePOP3Retriever\nserver = localhost\n"
@@ -228,7 +221,7 @@ def test_getmail_fetches_once_and_keeps(holub: Holub, name: str, tmp_path: Path)
 
 
 def test_fetchmail_takes_everything(holub: Holub, name: str, tmp_path: Path) -> None:
-    program = needs("fetchmail")
+    program = needed("fetchmail")
     box = tmp_path / "box"
     rc = tmp_path / "fetchmailrc"
     rc.write_text(
@@ -251,7 +244,7 @@ def test_fetchmail_takes_everything(holub: Holub, name: str, tmp_path: Path) -> 
 
 
 def test_mpop_fetches_over_tls_with_pipelining(holub: Holub, name: str, tmp_path: Path) -> None:
-    program = needs("mpop")
+    program = needed("mpop")
     maildir = tmp_path / "mail"
     for part in ("cur", "new", "tmp"):
         (maildir / part).mkdir(parents=True)

@@ -29,11 +29,10 @@ from libs.common.jobs.record import encode_header
 from libs.common.runtime.settings import PlatformSettings
 from services.platform import Platform, open_platform
 from services.relay.service import run
+from tests.servers.needed import needed
 from tests.servers.process import (
     ServerProcess,
-    ServerUnavailable,
     accepts,
-    find_program,
     free_ports,
 )
 
@@ -44,12 +43,7 @@ CONTENT = b"From: a@example.test\r\nSubject: n\r\n\r\n.dot\r\n" + b"text of a li
 @pytest.fixture
 def sink() -> Iterator[tuple[int, Path]]:
     (port,) = free_ports(1)
-    try:
-        program = find_program("smtp-sink")
-    except ServerUnavailable as error:
-        if os.environ.get("HOLUB_REQUIRE_SERVERS") == "1":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+    program = needed("smtp-sink")
     folder = Path(tempfile.mkdtemp(prefix="holub-sink-"))
     argv = [program, "-d", f"{folder}/m.", f"127.0.0.1:{port}", "100"]
     if os.getuid() == 0:
