@@ -221,6 +221,14 @@ def advert() -> bytes:
     ) % time.time_ns()
 
 
+def letter() -> bytes:
+    """In words that no other test teaches a daemon: it is in the inbox whatever these know."""
+    return (
+        b"From: cousin@other.test\r\nSubject: kites\r\nMessage-ID: <%d@far.other.test>\r\n\r\n"
+        b"Seven paper kites stood above the harbour wall, blue and yellow, until evening.\r\n"
+    ) % time.time_ns()
+
+
 async def test_spamassassin_learns(spamd: Spamd) -> None:
     async with open_engines(FilterSettings.load(spamd=spamd.url)) as (client,):
         for _ in range(2):
@@ -288,7 +296,7 @@ def test_junk_lands_in_junk_and_ham_in_the_inbox_with_both_scores(holub: Holub) 
 
 def test_a_move_into_junk_and_one_out_of_it_are_learned(holub: Holub, rspamd: Rspamd) -> None:
     before = rspamd.learned()
-    holub.send(advert(), "bob@example.test")
+    holub.send(letter(), "bob@example.test")
     holub.wait_for("bob", 1)
     with holub.imap("bob") as client:
         client.select("INBOX")
