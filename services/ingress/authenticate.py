@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import TYPE_CHECKING
 
 from libs.common.accounts import Account, DirectoryUnavailable, exchange
@@ -49,7 +48,4 @@ async def authenticate(session: Session, argument: str) -> Account:
 def _decode(line: bytes) -> bytes:
     if line == b"*":
         raise Refusal(Reply(501, "5.7.0", "authentication cancelled"))
-    try:
-        return b"" if line == b"=" else base64.b64decode(line, validate=True)
-    except binascii.Error as error:
-        raise Refusal(Reply(501, "5.5.2", "not base64")) from error
+    return exchange.decode_response(line)

@@ -23,6 +23,7 @@ from libs.common.queue.protocol import Queue, QueueError
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
 from libs.common.runtime.patience import Patience
+from libs.common.runtime.survive import survive
 from libs.protocols.smtp.reply import LOCAL_ERROR, Refusal, Reply
 from services.ingress.breaker import Breaker
 from services.ingress.settings import IngressSettings
@@ -115,17 +116,16 @@ class Commit:
         """True when the job is on the queue now."""
         body = encode(job)
         if self._breaker.allows():
-            try:
+            put = False
+            # It is stored: whatever goes wrong here may not become a 451.
+            with survive(log.bind(mail_id=header.mail_id), "job not put", QueueError, TimeoutError):
                 await self._publishing.within(self._queue.put("filter", [body]))
-            except Exception as error:  # it is stored: whatever this is, it may not become a 451
-                self._breaker.failed()
-                if not isinstance(error, QueueError | TimeoutError):
-                    log.exception("job not put", mail_id=header.mail_id)
-                log.warning("job not put", mail_id=header.mail_id, error=str(error))
-            else:
+                put = True
+            if put:
                 self._breaker.succeeded()
                 await failpoint("ingress.after_publish")
                 return True
+            self._breaker.failed()
         await self._to_outbox(header, job)
         return False
 
@@ -137,12 +137,11 @@ class Commit:
             "body": encode(FilterJob(job.blob, job.header)),
             "created_at": time.time(),
         }
-        try:
+        mine, kept = log.bind(mail_id=header.mail_id), False
+        with survive(mine, "segment only", DatabaseUnavailable, TimeoutError):
             async with asyncio.timeout(self._settings.publish_seconds):
                 async with self._database.transaction() as transaction:
                     await transaction.insert(outbox, [row], ignore=True)
-        except Exception as error:  # as above
-            if not isinstance(error, DatabaseUnavailable | TimeoutError):
-                log.exception("no row in the outbox", mail_id=header.mail_id)
-            log.warning("segment only", mail_id=header.mail_id, error=str(error))
+            kept = True
+        if not kept:
             self._unpublished.add(FilterJob(job.blob, header))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-import ssl
 from typing import NoReturn
 
 from libs.common.accounts import Account, DirectoryUnavailable, exchange
 from libs.common.accounts.authenticator import Attempt, LoginRefused, WrongCredentials
-from libs.common.accounts.exchange import channel_bindings, offered
+from libs.common.accounts.exchange import decode_response, offered
 from libs.common.db import DatabaseUnavailable
 from libs.common.runtime.log import get_logger
 from libs.common.scripts import MAX_OCTETS
@@ -25,15 +23,15 @@ from libs.protocols.managesieve.event import (
 from libs.protocols.managesieve.session import ServerSession, State
 from libs.protocols.managesieve.wire import lines, string
 from libs.protocols.sieve.script import EXTENSIONS
+from services.conversation import Conversation
 from services.managesieve.gateway import Gateway
 from services.managesieve.scripts import Scripts
 
 log = get_logger(__name__)
-_READ = 16 * 1024
 _SCOPE = "sieve"
 
 
-class Connection:
+class Connection(Conversation):
     """Answers one client."""
 
     def __init__(
@@ -45,15 +43,10 @@ class Connection:
         tls: bool,
     ) -> None:
         self._gateway = gateway
-        self._reader = reader
-        self._writer = writer
-        self._tls = tls
-        peer = writer.get_extra_info("peername")
-        self.ip = str(peer[0]) if peer else ""
         self._session = ServerSession(MAX_OCTETS)
+        super().__init__(gateway, self._session, reader, writer, tls=tls)
         self._scripts: Scripts | None = None
         self._wrong_logins = 0
-        self._waiting: asyncio.Task[bytes] | None = None
 
     async def serve(self) -> None:
         """Talk until one of us ends it."""
@@ -78,32 +71,6 @@ class Connection:
             await self._flush()
         await self._flush()
 
-    def stop(self) -> None:
-        """We stop: whoever waits for a command is let go."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-
-    async def _receive(self, seconds: float) -> bytes:
-        """The next octets; empty when the client is gone, too slow, or we stop."""
-        self._waiting = asyncio.ensure_future(self._reader.read(_READ))
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._waiting
-        except TimeoutError:
-            return b""
-        except asyncio.CancelledError:
-            if not self._gateway.stopping:
-                raise
-            return b""
-        finally:
-            self._waiting = None
-
-    async def _flush(self) -> None:
-        if data := self._session.data_to_send():
-            self._writer.write(data)
-            async with asyncio.timeout(self._gateway.settings.write_seconds):
-                await self._writer.drain()
-
     async def _answer(self, event: Event) -> None:
         try:
             match event:
@@ -125,15 +92,6 @@ class Connection:
             log.warning("a command waits for a backend", error=str(error))
             self._session.no("a backend is away; please try again", "TRYLATER")
 
-    @property
-    def _login_allowed(self) -> bool:
-        loopback = self.ip.startswith("127.") or self.ip == "::1"
-        return self._tls or (loopback and self._gateway.settings.allow_plain_login)
-
-    @property
-    def _bindings(self) -> dict[str, bytes]:
-        return channel_bindings(self._writer.get_extra_info("ssl_object"))
-
     def _greet(self, text: str) -> None:
         """The capabilities (RFC 5804 §1.7), also after STARTTLS and a login."""
         rows = [("IMPLEMENTATION", "Holub"), ("VERSION", "1.0")]
@@ -154,12 +112,7 @@ class Connection:
             self._session.no("TLS is active already, or not to be had")
             return
         self._session.ok("begin TLS now")
-        await self._flush()
-        # What came after STARTTLS in plain text is thrown away, at both levels (RFC 5804 §2.2).
-        self._session.restart()
-        self._reader._buffer.clear()  # type: ignore[attr-defined]
-        await self._writer.start_tls(self._gateway.tls)
-        self._tls = True
+        await self._protect(self._gateway.tls)
         self._greet("TLS is active")
 
     async def _authenticate(self, name: str, initial: bytes | None) -> None:
@@ -206,17 +159,9 @@ class Connection:
 
 
 def _decode(answer: bytes) -> bytes:
-    if answer == b"*":
-        raise exchange.ExchangeError("cancelled")
-    try:
-        return base64.b64decode(answer, validate=True)
-    except binascii.Error as error:
-        raise exchange.ExchangeError("not base64") from error
+    # RFC 5804 §2.1: what is empty is an empty string here.
+    return decode_response(answer, empty=b"")
 
 
 def _never() -> NoReturn:
     raise AssertionError("an answer without a challenge")
-
-
-GONE = (ConnectionError, ssl.SSLError, TimeoutError)
-"""How a client's end looks."""

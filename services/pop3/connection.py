@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
-import ssl
 from collections.abc import AsyncIterator, Awaitable
 
 from libs.common.accounts import Account, DirectoryUnavailable, exchange
 from libs.common.accounts.authenticator import Attempt, LoginRefused, WrongCredentials
-from libs.common.accounts.exchange import channel_bindings, offered
+from libs.common.accounts.exchange import decode_response, offered
 from libs.common.blobstore.protocol import BlobError
 from libs.common.db import DatabaseUnavailable
 from libs.common.runtime.log import get_logger
@@ -32,15 +30,15 @@ from libs.protocols.pop3.event import (
 )
 from libs.protocols.pop3.reply import Stuffer, TopLines, listing, ok
 from libs.protocols.pop3.session import ServerSession, State
+from services.conversation import Conversation
 from services.pop3.gateway import Gateway
 from services.pop3.maildrop import Maildrop, NoSuchMessage
 
 log = get_logger(__name__)
-_READ = 16 * 1024
 _SCOPE = "pop3"
 
 
-class Connection:
+class Connection(Conversation):
     """Answers one client."""
 
     def __init__(
@@ -52,15 +50,10 @@ class Connection:
         tls: bool,
     ) -> None:
         self._gateway = gateway
-        self._reader = reader
-        self._writer = writer
-        self._tls = tls
-        peer = writer.get_extra_info("peername")
-        self.ip = str(peer[0]) if peer else ""
         self._session = ServerSession()
+        super().__init__(gateway, self._session, reader, writer, tls=tls)
         self._maildrop: Maildrop | None = None
         self._wrong_logins = 0
-        self._waiting: asyncio.Task[bytes] | None = None
 
     async def serve(self) -> None:
         """Talk until one of us ends it."""
@@ -84,32 +77,6 @@ class Connection:
                 self._session.refuse("too many mistakes")
                 self._session.close()
             await self._flush()
-
-    def stop(self) -> None:
-        """We stop: whoever waits for a command is let go."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-
-    async def _receive(self, seconds: float) -> bytes:
-        """The next octets; empty when the client is gone, too slow, or we stop."""
-        self._waiting = asyncio.ensure_future(self._reader.read(_READ))
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._waiting
-        except TimeoutError:
-            return b""
-        except asyncio.CancelledError:
-            if not self._gateway.stopping:
-                raise
-            return b""
-        finally:
-            self._waiting = None
-
-    async def _flush(self) -> None:
-        if data := self._session.data_to_send():
-            self._writer.write(data)
-            async with asyncio.timeout(self._gateway.settings.write_seconds):
-                await self._writer.drain()
 
     async def _answer(self, event: Event) -> None:
         try:
@@ -138,15 +105,6 @@ class Connection:
             case Auth(mechanism, initial):
                 await self._auth(mechanism, initial)
 
-    @property
-    def _login_allowed(self) -> bool:
-        loopback = self.ip.startswith("127.") or self.ip == "::1"
-        return self._tls or (loopback and self._gateway.settings.allow_plain_login)
-
-    @property
-    def _bindings(self) -> dict[str, bytes]:
-        return channel_bindings(self._writer.get_extra_info("ssl_object"))
-
     def _capabilities(self) -> list[str]:
         words = ["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING", "EXPIRE NEVER"]
         words += ["UTF8", "LANG", "IMPLEMENTATION Holub"]
@@ -162,12 +120,7 @@ class Connection:
             self._session.refuse("TLS is active already, or not to be had")
             return
         self._session.send(ok("begin TLS now"))
-        await self._flush()
-        # What came after STLS in plain text is thrown away, at both levels (RFC 2595 §4).
-        self._session.restart()
-        self._reader._buffer.clear()  # type: ignore[attr-defined]
-        await self._writer.start_tls(self._gateway.tls)
-        self._tls = True
+        await self._protect(self._gateway.tls)
 
     async def _auth(self, name: str, initial: bytes | None) -> None:
         """RFC 5034; an empty initial response is a single equals sign."""
@@ -180,7 +133,7 @@ class Connection:
                     self._gateway.authenticator,
                     Attempt(_SCOPE, self.ip),
                     name,
-                    _decode(initial) if initial else None,
+                    decode_response(initial) if initial else None,
                     self._ask,
                     self._bindings,
                 )
@@ -197,7 +150,7 @@ class Connection:
                 raise ConnectionError("no answer to the challenge")
             self._session.receive(data)
         assert isinstance(event, SaslLine)
-        return _decode(event.text)
+        return decode_response(event.text)
 
     async def _log_in(self, name: bytes, password: bytes) -> None:
         if not self._login_allowed:
@@ -282,20 +235,7 @@ class Connection:
         self._session.send(stuffer.end())
 
 
-def _decode(answer: bytes) -> bytes:
-    if answer == b"*":
-        raise exchange.ExchangeError("cancelled")
-    try:
-        return b"" if answer == b"=" else base64.b64decode(answer, validate=True)
-    except binascii.Error as error:
-        raise exchange.ExchangeError("not base64") from error
-
-
 async def _all(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for block in rest:
         yield block
-
-
-GONE = (ConnectionError, ssl.SSLError, TimeoutError)
-"""How a client's end looks."""

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import partial
 
 from prometheus_client import Gauge
 
-from libs.common.runtime.log import get_logger
 from libs.common.runtime.tls import server_context
 from libs.protocols.pop3.reply import err
-from services.listening import listen
+from services import conversation
 from services.platform import Platform
-from services.pop3.connection import GONE, Connection
+from services.pop3.connection import Connection
 from services.pop3.gateway import Gateway
 from services.pop3.settings import Pop3Settings
 
 ROLE = "pop3"
-log = get_logger(__name__)
 SESSIONS = Gauge("holub_pop3_sessions", "Open sessions.")
+CROWDED = err("too many connections; please try again later", "SYS/TEMP")
 
 
 async def run(platform: Platform) -> None:
@@ -26,29 +24,5 @@ async def run(platform: Platform) -> None:
     settings: Pop3Settings = Pop3Settings.load()
     tls = server_context(platform.settings)
     gateway = Gateway(settings, platform.mailstore(), await platform.authenticator(), tls)
-    SESSIONS.set_function(lambda: len(gateway.connections))
-    servers = await listen(platform, ROLE, partial(_serve, gateway), settings, tls)
-    platform.ready(ROLE)
-    await platform.stopping.wait()
-    for server in servers:
-        server.close()
-    await gateway.drain()
-
-
-async def _serve(
-    gateway: Gateway, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, tls: bool
-) -> None:
-    connection = Connection(gateway, reader, writer, tls=tls)
-    try:
-        if gateway.full:
-            writer.write(err("too many connections; please try again later", "SYS/TEMP"))
-            return
-        gateway.connections.add(connection)
-        await connection.serve()
-    except GONE:
-        pass  # The client is gone; without QUIT nothing was deleted.
-    except Exception:
-        log.exception("session failed", peer=connection.ip)
-    finally:
-        gateway.connections.discard(connection)
-        writer.close()
+    make = partial(Connection, gateway)
+    await conversation.run(platform, ROLE, gateway, make, crowded=CROWDED, sessions=SESSIONS)

@@ -1,4 +1,4 @@
-"""A SASL exchange from its first word to the account: what ingress, IMAP and POP3 have in common.
+"""A SASL exchange from its first word to the account: what all roles with logins have in common.
 
 A role brings one function, which sends a challenge and waits for the client's answer in its own
 framing, and turns what is raised here into replies of its own.
@@ -6,6 +6,8 @@ framing, and turns what is raised here into replies of its own.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import secrets
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -59,6 +61,19 @@ def offered(authenticator: Authenticator, bindings: Mapping[str, bytes]) -> tupl
 def taken(bindings: Mapping[str, bytes]) -> tuple[str, ...]:
     """The mechanisms for a connection with these channel bindings, the best first."""
     return (*PLUS_MECHANISMS, *MECHANISMS) if bindings else MECHANISMS
+
+
+def decode_response(text: bytes, *, empty: bytes = b"=") -> bytes:
+    """A client's response, from base64; `empty` is how its protocol writes none at all.
+
+    `ExchangeError` when the client gives up (`*`), or it is not base64.
+    """
+    if text == b"*":
+        raise ExchangeError("cancelled")
+    try:
+        return b"" if text == empty else base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ExchangeError("not base64") from error
 
 
 async def authenticate(
@@ -116,5 +131,6 @@ __all__ = [
     "NoSuchMechanism",
     "authenticate",
     "channel_bindings",
+    "decode_response",
     "offered",
 ]

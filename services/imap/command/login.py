@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
@@ -185,10 +184,7 @@ async def authenticate(session: Session, parser: Parser) -> Done:
 def _decode(answer: bytes) -> bytes:
     if answer == b"*":
         raise Bad("authentication cancelled")
-    try:
-        return b"" if answer == b"=" else base64.b64decode(answer, validate=True)
-    except binascii.Error as error:
-        raise Bad("not base64") from error
+    return exchange.decode_response(answer)
 
 
 async def _ask(session: Session, challenge: bytes) -> bytes:
