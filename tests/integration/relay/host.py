@@ -34,6 +34,7 @@ class Script:
     data: str = "354 go on"
     content: Callable[[bytes], str] = lambda content: "250 2.0.0 taken"
     tls: ssl.SSLContext | None = None
+    before_data: Callable[[], asyncio.Future[None]] | None = None
     before_answer: Callable[[], asyncio.Future[None]] | None = None
     most_per_connection: int = 1000
 
@@ -157,6 +158,8 @@ class _Session:
 
     async def _data(self) -> None:
         script = self._host.script
+        if script.before_data:
+            await script.before_data()
         await self._say(script.data if self._recipients else "554 5.5.1 no valid recipients")
         if not self._recipients or not script.data.startswith("354"):
             return
