@@ -10,7 +10,6 @@ import signal
 import smtplib
 import ssl
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -22,6 +21,8 @@ from libs.common.accounts.registry import create_accounts, create_domain
 from libs.common.db import open_database
 from libs.common.db.migrate import migrate
 from services.cli.certificates import ensure_certificate
+from tests.servers import forked
+from tests.servers.forked import Forked
 from tests.servers.process import free_ports
 
 DOMAIN = "example.test"
@@ -72,19 +73,11 @@ class Holub:
             "PYTHONPATH": str(ROOT),
             **(env or {}),
         }
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[Forked | subprocess.Popen[bytes]] = []
 
     def command(self, *words: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """Run `holub WORDS`."""
-        return subprocess.run(
-            [sys.executable, "-m", "services.cli.main", *words],
-            env=self.env,
-            cwd=ROOT,
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return forked.run(words, self.env, ROOT, given, seconds=60)
 
     def must(self, *words: str, given: str = "") -> str:
         """The same, which must succeed; its output."""
@@ -96,22 +89,17 @@ class Holub:
         """Migrate, and create the domain with accounts that share one password."""
         asyncio.run(_prepare(self.env["HOLUB_DATABASE_URL"], names))
 
-    def start(self, *roles: str, env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    def start(self, *roles: str, env: Mapping[str, str] | None = None) -> Forked:
         """Start one process with these roles, and wait until it is ready."""
         (port,) = free_ports(1)
-        log = (self.folder / f"{'-'.join(roles)}.log").open("ab")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "services.cli.main", "run", *roles],
-            env={**self.env, "HOLUB_HEALTH_PORT": str(port), **(env or {})},
-            cwd=ROOT,
-            stdout=log,
-            stderr=log,
-        )
+        log = self.folder / f"{'-'.join(roles)}.log"
+        env = {**self.env, "HOLUB_HEALTH_PORT": str(port), **(env or {})}
+        process = Forked(["run", *roles], env, ROOT, out=log, err=log)
         self.processes.append(process)
         end = time.monotonic() + _READY_SECONDS
         while not _ready(port):
             ended = process.poll()
-            text = (self.folder / f"{'-'.join(roles)}.log").read_text()[-3000:]
+            text = log.read_text()[-3000:]
             assert ended is None, f"{roles} ended with {ended}:\n{text}"
             assert time.monotonic() < end, f"{roles} not ready:\n{text}"
             time.sleep(0.05)
