@@ -75,7 +75,7 @@ async def _health_listener(platform: Platform) -> asyncio.Server | None:
 
 
 async def _check_schema(database: Database) -> None:
-    from libs.common.db.migrate import current, fits, head
+    from libs.common.db.revision import current, fits, head
 
     revision = await current(database)
     if not fits(revision):

@@ -7,7 +7,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from libs.common.admin.principal import Principal
 from services.api import problem, well_known
-from services.api.console import pages
 from services.api.idempotency import Idempotent
 from services.api.routes import RESOURCES
 from services.platform import Platform
@@ -65,7 +64,11 @@ def make_application(
         api.include_router(resource)
     app.include_router(api)
     app.include_router(well_known.router)
-    pages.install(app)
+    if operator is None:
+        # The command line needs no pages, and would wait for what draws them.
+        from services.api.console import pages
+
+        pages.install(app)
 
     @app.get("/livez", include_in_schema=False)
     @app.get("/readyz", include_in_schema=False)

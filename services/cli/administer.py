@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from libs.common.db import Database, DatabaseUnavailable, open_database
-from libs.common.db.migrate import current, fits, migrate
+from libs.common.db.revision import current, fits
 from libs.common.runtime.settings import PlatformSettings
 from services.platform import StartError
 
@@ -35,6 +35,8 @@ def with_database(work: Callable[[Database], Awaitable[T]], *, migrated: bool = 
 
 def migrate_database() -> str:
     """Apply the migrations; the revision reached."""
+    from libs.common.db.migrate import migrate
+
     return with_database(migrate, migrated=False)
 
 

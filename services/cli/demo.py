@@ -207,17 +207,34 @@ async def _print_table(platform: Platform, credentials: dict[str, str], mail_id:
     for role, text in platform.notes:
         table.add_row(role, text)
     console.print(table)
-    console.print(
-        f"One message went through {way} -> imap.\n"
-        f"  its way      .venv/bin/holub trace {mail_id}\n"
-        f"  send         swaks --server 127.0.0.1:2525 --from you@example.org --to alice@{DOMAIN}\n"
-        f"  read         any IMAP client: 127.0.0.1 port 2143 (STARTTLS) or 2993 (TLS);"
-        f" POP3: port 2110 or 2995\n"
-        "  filter       Sieve scripts: any ManageSieve client, port 4190; or: holub sieve --help\n"
-        f"               login alice@{DOMAIN}, password in {_ENV}\n"
-        f"  console      http://127.0.0.1:8080/ (API at /docs, key in {_ENV})\n"
-        f"  trust        {_VAR / 'tls' / 'ca.pem'} is the CA of the certificates\n"
-        "Ctrl-C stops it; all mail is kept for the next start.",
-        markup=False,
-    )
+    console.print(_next_steps(f"{way} -> imap", mail_id), markup=False)
     sys.stdout.flush()
+
+
+def _next_steps(way: str, mail_id: str) -> str:
+    """What to try, with the ports that are in force."""
+    from services.api.settings import ApiSettings
+    from services.imap.settings import ImapSettings
+    from services.ingress.settings import IngressSettings
+    from services.managesieve.settings import ManageSieveSettings
+    from services.pop3.settings import Pop3Settings
+
+    smtp: IngressSettings = IngressSettings.load()
+    imap: ImapSettings = ImapSettings.load()
+    pop3: Pop3Settings = Pop3Settings.load()
+    sieve: ManageSieveSettings = ManageSieveSettings.load()
+    api: ApiSettings = ApiSettings.load()
+    swaks = f"swaks --server {smtp.host}:{smtp.smtp_port} --from you@example.org"
+    return (
+        f"One message went through {way}.\n"
+        f"  its way      .venv/bin/holub trace {mail_id}\n"
+        f"  send         {swaks} --to alice@{DOMAIN}\n"
+        f"  read         any IMAP client: {imap.host} port {imap.port} (STARTTLS) or"
+        f" {imap.tls_port} (TLS); POP3: port {pop3.port} or {pop3.tls_port}\n"
+        f"  filter       Sieve scripts: any ManageSieve client, port {sieve.port};"
+        " or: holub sieve --help\n"
+        f"               login alice@{DOMAIN}, password in {_ENV}\n"
+        f"  console      http://{api.host}:{api.port}/ (API at /docs, key in {_ENV})\n"
+        f"  trust        {_VAR / 'tls' / 'ca.pem'} is the CA of the certificates\n"
+        "Ctrl-C stops it; all mail is kept for the next start."
+    )

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 
-from libs.common.db.migrate import current, fits
+from libs.common.db.revision import current, fits
 from libs.common.garbage import Collector, Pass
 from libs.common.runtime.settings import PlatformSettings
 from services.cli import table

@@ -14,7 +14,7 @@ from libs.common.admin.principal import local_operator
 from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobStore
 from libs.common.db import open_database
-from libs.common.db.migrate import current, fits
+from libs.common.db.revision import current, fits
 from libs.common.queue import Queue, open_queue
 from libs.common.runtime.health import Health
 from libs.common.runtime.settings import PlatformSettings

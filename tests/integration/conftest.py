@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from libs.common.db import Database, open_database
-from libs.common.db.migrate import migrate
+from tests.servers.schema import at_head
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -16,7 +16,7 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
     """A migrated database, once for each dialect."""
     if request.param == "sqlite":
         opened = open_database(f"sqlite:///{tmp_path}/holub.db")
-        await migrate(opened)
+        await at_head(opened)
     else:
         opened = open_database(request.getfixturevalue("postgres_url"))
     yield opened

@@ -19,11 +19,11 @@ from pathlib import Path
 from libs.common.accounts.credential import hash_password
 from libs.common.accounts.registry import create_accounts, create_domain
 from libs.common.db import open_database
-from libs.common.db.migrate import migrate
 from services.cli.certificates import ensure_certificate
 from tests.servers import forked
 from tests.servers.forked import Forked
 from tests.servers.process import free_ports
+from tests.servers.schema import at_head
 
 DOMAIN = "example.test"
 PASSWORD = "correct horse battery"
@@ -183,7 +183,7 @@ class Holub:
 
 async def _prepare(url: str, names: Sequence[str]) -> None:
     database = open_database(url, pool=1)
-    await migrate(database)
+    await at_head(database)
     await create_domain(database, DOMAIN)
     addresses = [f"{name}@{DOMAIN}" for name in names]
     if addresses:

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.exc import SAWarning
 
 from libs.common.db.database import Database
+from libs.common.db.revision import MIGRATIONS, fits, head, revision_of
 
-_SCRIPTS = Path(__file__).parent / "migrations"
 _LOCK = 0x484F4C55  # "HOLU": two `holub migrate` at once, one waits
 
 
 def _config() -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
+    config.set_main_option("script_location", str(MIGRATIONS))
     return config
-
-
-def head() -> str:
-    """The revision that this version of the code expects."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    if revision is None:
-        raise RuntimeError("no migrations are installed")
-    return revision
 
 
 def _upgrade(connection: Connection, revision: str = "head") -> None:
@@ -73,37 +61,11 @@ async def begin_anew(database: Database, revision: str) -> None:
         await connection.run_sync(work)
 
 
-def knows(revision: str) -> bool:
-    """Whether this version of the code has the migrations up to that revision."""
-    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
-    return revision in {script.revision for script in scripts}
-
-
 async def migrate(database: Database) -> str:
     """Apply what is missing, and give the revision reached; a newer schema stays as it is."""
     async with database.engine.begin() as connection:
-        revision: str | None = await connection.run_sync(_current)
+        revision: str | None = await connection.run_sync(revision_of)
         if revision is not None and fits(revision):
             return revision
         await connection.run_sync(_upgrade)
     return head()
-
-
-def _current(connection: Connection) -> Any:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
-def fits(revision: str | None) -> bool:
-    """Whether this version of the code can work on a database at that revision.
-
-    A revision that this version does not know was made by a newer one, whose migrations the
-    version before it can run on: so both may run side by side while an upgrade rolls on.
-    """
-    return revision is not None and (revision == head() or not knows(revision))
-
-
-async def current(database: Database) -> str | None:
-    """The revision that the database is at; None when it is empty."""
-    async with database.engine.connect() as connection:
-        revision: str | None = await connection.run_sync(_current)
-        return revision

@@ -165,13 +165,15 @@ class Publisher:
 
     async def _send(self, lane: _Lane, taken: list[tuple[FramedJob, _Put]]) -> None:
         jobs = [job for job, _ in taken]
-        deadline = min(put.deadline for _, put in taken)
+        # The latest: who waited longer gives up by himself, and takes no neighbour along.
+        deadline = max(put.deadline for _, put in taken)
         self._flying[id(taken)] = asyncio.get_running_loop().time()
         try:
             await self.send(lane.queue, jobs, uuid.uuid4().hex, deadline)
-        except QueueError as error:
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            fault = error if isinstance(error, QueueError) else QueueError(f"{lane.queue}: {error}")
             for _, put in taken:
-                put.fail(error)
+                put.fail(fault)
         else:
             for _, put in taken:
                 put.confirm()

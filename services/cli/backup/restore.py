@@ -12,7 +12,8 @@ from sqlalchemy import text
 from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobStore
 from libs.common.db import Database, open_database
-from libs.common.db.migrate import begin_anew, current, fits, knows, migrate
+from libs.common.db.migrate import begin_anew, migrate
+from libs.common.db.revision import current, fits, knows
 from libs.common.runtime.settings import PlatformSettings
 from services.cli import table
 from services.cli.backup.archive import Archive, Kept, Manifest

@@ -14,7 +14,7 @@ from typing import Any
 from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobStore
 from libs.common.db import Database, open_database
-from libs.common.db.migrate import current, fits
+from libs.common.db.revision import current, fits
 from libs.common.runtime.settings import PlatformSettings
 from services.cli.backup.archive import Archive, Kept, Manifest, name_of, sha256_of
 from services.cli.backup.progress import Progress, octets

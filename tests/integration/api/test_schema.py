@@ -20,9 +20,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from libs.common.db import open_database
-from libs.common.db.migrate import migrate
 from tests.integration.api.world import World, open_world
 from tests.servers.process import free_ports
+from tests.servers.schema import at_head
 
 CHECKS = [
     not_a_server_error,
@@ -50,7 +50,7 @@ class Served:
 
     async def _run(self) -> None:
         database = open_database(self.url)
-        await migrate(database)
+        await at_head(database)
         async with open_world(database, self.folder) as self.world:
             config = uvicorn.Config(self.world.app, port=self.port, log_config=None, lifespan="off")
             self.server = uvicorn.Server(config)

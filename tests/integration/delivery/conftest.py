@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from libs.common.db import Database, open_database
-from libs.common.db.migrate import migrate
 from tests.integration.delivery.post import Post, open_post
+from tests.servers.schema import at_head
 
 NAMES = ("alice", "bob", "carol")
 
@@ -29,7 +29,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     async def make(path: Path) -> Path:
         database = open_database(f"sqlite:///{path}")
-        await migrate(database)
+        await at_head(database)
         await database.close()
         return path
 

@@ -18,7 +18,6 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import select
 
-from libs.common.db.migrate import migrate
 from libs.common.db.schema import trace
 from libs.common.jobs import (
     Client,
@@ -38,6 +37,7 @@ from libs.common.senderauth import Signer, dkim_fields
 from services.filter.service import run
 from services.platform import Platform, open_platform
 from tests.servers.dns import Dns
+from tests.servers.schema import at_head
 
 ROOT = Path(__file__).resolve().parents[3]
 PEM = ed25519.Ed25519PrivateKey.generate().private_bytes(
@@ -80,7 +80,7 @@ async def filtering(
         dns_servers=dns_servers,
     )
     async with open_platform(urls) as platform:
-        await migrate(platform.database)
+        await at_head(platform.database)
         task = asyncio.create_task(run(platform))
         yield platform
         platform.stopping.set()

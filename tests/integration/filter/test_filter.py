@@ -18,7 +18,6 @@ import pytest
 from sqlalchemy import Table, select
 
 from libs.common.blobstore.protocol import BlobRef
-from libs.common.db.migrate import migrate
 from libs.common.db.schema import message, outcome, parked, quarantine, trace, watermark
 from libs.common.jobs import (
     Client,
@@ -39,6 +38,7 @@ from libs.common.runtime.settings import PlatformSettings
 from services.filter.service import run
 from services.platform import Platform, open_platform
 from tests.servers.clamd import EICAR, MARKER, Clamd
+from tests.servers.schema import at_head
 
 CONTENT = b"From: a@example.test\r\nSubject: hello\r\nMessage-ID: <1@x>\r\n\r\nText.\r\n"
 VIRUS = CONTENT + EICAR + b"\r\n"
@@ -52,7 +52,7 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         blob_url=f"file:{tmp_path}/blobs",
     )
     async with open_platform(settings) as opened:
-        await migrate(opened.database)
+        await at_head(opened.database)
         yield opened
 
 

@@ -15,11 +15,11 @@ import pytest
 from libs.common.accounts.registry import create_accounts, create_domain
 from libs.common.blobstore import open_blobstore
 from libs.common.db import open_database
-from libs.common.db.migrate import migrate
 from libs.common.queue import open_queue
 from tests.chaos.failpoints import Failpoints, discover
 from tests.conftest import ROOT
 from tests.integration.garbage.world import World
+from tests.servers.schema import at_head
 
 STEPS = [name for name in discover(ROOT) if name.startswith("gc.")]
 
@@ -32,7 +32,7 @@ def runner() -> Iterator[asyncio.Runner]:
 
 async def _open(folder: Path) -> World:
     database = open_database(f"sqlite:///{folder}/holub.db")
-    await migrate(database)
+    await at_head(database)
     url = f"file:{folder}/blobs"
     queue = open_queue(f"sqlite:///{folder}/queue.db")
     await create_domain(database, "example.test")

@@ -14,12 +14,12 @@ import trustme
 
 from libs.common.accounts.credential import hash_password
 from libs.common.accounts.registry import create_accounts, create_domain
-from libs.common.db.migrate import migrate
 from libs.common.mailstore import MailStore
 from libs.common.runtime.settings import PlatformSettings
 from services.imap.service import run
 from services.platform import Platform, open_platform
 from tests.integration.imap.running import ALICE, BOB, PASSWORD, Running, free_port
+from tests.servers.schema import at_head
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +68,7 @@ def start(
         for name, value in settings.items():
             monkeypatch.setenv(f"HOLUB_IMAP_{name.upper()}", str(value))
         async with open_platform(platform_settings) as platform:
-            await migrate(platform.database)
+            await at_head(platform.database)
             await create_domain(platform.database, "example.test", exists_ok=True)
             ids = await create_accounts(platform.database, [ALICE, BOB], password_hash)
             accounts = dict(zip([ALICE, BOB], ids, strict=True))

@@ -19,7 +19,6 @@ from libs.common.accounts.settings import AuthenticationSettings
 from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobStore
 from libs.common.db import Database, open_database
-from libs.common.db.migrate import migrate
 from libs.common.jobs import RecordHeader
 from libs.common.jobs.record import decode_header
 from libs.common.limits import Limits
@@ -33,6 +32,7 @@ from services.ingress.service import listen
 from services.ingress.settings import IngressSettings
 from services.ingress.unpublished import Unpublished
 from services.ingress.verdicts import Verdicts
+from tests.servers.schema import at_head
 
 DOMAIN, OTHER_DOMAIN = "example.test", "other.test"
 """Two domains of two tenants."""
@@ -100,7 +100,7 @@ async def running(
     """
     new = not (folder / "holub.db").exists()
     database = open_database(f"sqlite:///{folder}/holub.db")
-    await migrate(database)
+    await at_head(database)
     if new:
         await _people(database)
     queue, blobs = open_queue(f"sqlite:///{folder}/queue.db"), open_blobstore(f"file:{folder}/b")

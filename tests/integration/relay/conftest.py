@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.db.migrate import migrate
 from libs.common.runtime.settings import PlatformSettings
 from services.platform import Platform, open_platform
 from tests.integration.relay.host import Host
+from tests.servers.schema import at_head
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ async def platform(tmp_path: Path) -> AsyncIterator[Platform]:
         drain_seconds=2,
     )
     async with open_platform(settings) as opened:
-        await migrate(opened.database)
+        await at_head(opened.database)
         yield opened
 
 

@@ -16,7 +16,6 @@ from sqlalchemy import delete, select, update
 from libs.common.admin import dkim, domains
 from libs.common.admin.doctor.records import quoted
 from libs.common.admin.principal import local_operator
-from libs.common.db.migrate import migrate
 from libs.common.db.schema import deferred, dkim_key, tenant
 from libs.common.dns import open_resolver
 from libs.common.jobs import Client
@@ -28,6 +27,7 @@ from services.relay.settings import RelaySettings
 from tests.integration.relay.host import Host
 from tests.integration.relay.mail import put, relaying, rows, states, stored
 from tests.servers.dns import Dns
+from tests.servers.schema import at_head
 
 ROOT, DOMAIN = local_operator("test"), "signed.test"
 MAIL = (
@@ -53,7 +53,7 @@ def settings_of(folder: Path, dns_servers: str, **more: Any) -> PlatformSettings
 @pytest.fixture
 async def platform(tmp_path: Path, dns: Dns) -> AsyncIterator[Platform]:
     async with open_platform(settings_of(tmp_path, dns.servers)) as opened:
-        await migrate(opened.database)
+        await at_head(opened.database)
         await domains.create_domain(
             opened.database, ROOT, DOMAIN, sealer=await opened.sealer(), tenant_name=""
         )

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.db.migrate import migrate
 from libs.common.db.schema import deferred, outcome
 from libs.common.runtime.settings import PlatformSettings
 from services.platform import Platform, open_platform
 from tests.integration.relay.host import Host
 from tests.integration.relay.mail import CONTENT, eventually, put, relaying, rows, states, stored
 from tests.servers.dns import Dns
+from tests.servers.schema import at_head
 
 FAR = "plain.test"
 
@@ -28,7 +28,7 @@ async def platform(tmp_path: Path, dns: Dns) -> AsyncIterator[Platform]:
         drain_seconds=2,
     )
     async with open_platform(settings) as opened:
-        await migrate(opened.database)
+        await at_head(opened.database)
         yield opened
 
 

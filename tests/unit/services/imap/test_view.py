@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from libs.common.accounts.registry import create_accounts, create_domain
-from libs.common.db.migrate import migrate
 from libs.common.mailstore import AppendItem, Entry, Flag, Mailbox, MailStore
 from libs.common.runtime.settings import PlatformSettings
 from libs.protocols.imap.parse import Parser
@@ -19,6 +18,7 @@ from services.imap.extensions import Situation, capability_list
 from services.imap.shared import MAX_CHANGES, Mailboxes
 from services.imap.view import View
 from services.platform import open_platform
+from tests.servers.schema import at_head
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ async def selected(tmp_path: Path) -> AsyncIterator[tuple[MailStore, Mailbox, Vi
         blob_url=f"file:{tmp_path}/blobs",
     )
     async with open_platform(settings) as platform:
-        await migrate(platform.database)
+        await at_head(platform.database)
         await create_domain(platform.database, "example.test")
         [account] = await create_accounts(platform.database, ["a@example.test"], "")
         store = MailStore(platform.database, platform.blobs, platform.queue)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from libs.common.db import open_database
-from libs.common.db.migrate import current, fits, head, migrate
+from libs.common.db.migrate import migrate
+from libs.common.db.revision import MIGRATIONS, current, fits, head, knows
 from libs.common.jobs import StorageJob, decode, encode
 
 
@@ -20,6 +23,22 @@ async def test_a_newer_schema_is_worked_on_and_never_migrated_back(tmp_path: Pat
 
     assert await migrate(database) == "9999"
     assert fits(await current(database))
+    await database.close()
+
+
+def test_the_names_of_the_migrations_say_what_the_migrations_say() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = ScriptDirectory.from_config(config)
+
+    assert head() == scripts.get_current_head()
+    assert all(knows(script.revision) for script in scripts.walk_revisions())
+    assert not knows("9999")
+
+
+async def test_a_database_without_tables_is_at_no_revision(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/holub.db")
+    assert await current(database) is None
     await database.close()
 
 
