@@ -33,6 +33,11 @@ DASHBOARDS: dict[str, tuple[Panel, ...]] = {
     "ingress": (
         ("Sessions", "short", {"{{instance}}": "sum by (instance) (holub_ingress_sessions)"}),
         ("Refusals", "ops", {"{{status}}": _rate("holub_ingress_refused_total", "status")}),
+        (
+            "Strangers, by rule",
+            "ops",
+            {"{{rule}} {{result}}": _rate("holub_ingress_screened_total", "rule, result")},
+        ),
         ("Content", "Bps", {"{{listener}}": _rate("holub_ingress_octets_total", "listener")}),
         ("Waiting for a verdict", "short", {"sessions": "sum(holub_ingress_waiting_verdicts)"}),
         ("Accepted without a job", "short", {"messages": "sum(holub_ingress_unpublished)"}),

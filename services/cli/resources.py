@@ -110,9 +110,13 @@ def domain_set(
     name: str,
     enabled: Annotated[bool | None, typer.Option("--enable/--disable")] = None,
     catch_all: Annotated[str | None, typer.Option(help="Takes what nobody else does.")] = None,
+    screening: Annotated[
+        str | None, typer.Option(help="Checks of strangers: `dnsbl=note,greylist=refuse`.")
+    ] = None,
 ) -> None:
     """Change a domain."""
-    _call("PATCH", "domains", name, body=_given(enabled=enabled, catch_all=catch_all))
+    given = _given(enabled=enabled, catch_all=catch_all, screening=screening)
+    _call("PATCH", "domains", name, body=given)
     print(f"domain {name} is changed")
 
 

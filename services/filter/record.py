@@ -131,6 +131,11 @@ def _traces(item: Decided, took: float) -> list[TraceRow]:
         TraceRow(header.mail_id, "ingress", "accepted", why=_facts(item), at=header.received_at),
         TraceRow(header.mail_id, "filter", item.verdict.value, why=item.text, took=took),
     ]
+    if header.policy:
+        found = " ".join(header.policy)
+        rows.append(
+            TraceRow(header.mail_id, "ingress", "screened", why=found, at=header.received_at)
+        )
     if item.held:
         rows += [
             TraceRow(header.mail_id, "filter", "quarantined", r.n, r.address, item.text)

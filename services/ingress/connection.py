@@ -126,6 +126,11 @@ class Connection(SMTP):
         """Is there still somebody to speak with?"""
         return self.transport is not None and not self.transport.is_closing()
 
+    @property
+    def has_input(self) -> bool:
+        """Has the client said more than was read?"""
+        return bool(self._reader._buffer)  # type: ignore[attr-defined]
+
     async def next_line(self) -> bytes | None:
         """The next command line; None to hang up.  Replies are sent first when none is there."""
         if b"\n" not in self._reader._buffer:  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ from services.ingress.peers import parse_networks
 from services.ingress.settings import IngressSettings
 
 if TYPE_CHECKING:
+    from services.ingress.screen.screen import Screen
     from services.ingress.session import Session
 
 log = get_logger(__name__)
@@ -40,6 +41,7 @@ class Server:
         allowance: Allowance,
         trace: TraceWriter,
         tls: ssl.SSLContext | None,
+        screen: Screen | None = None,
     ) -> None:
         self.settings = settings
         self.directory = directory
@@ -47,6 +49,7 @@ class Server:
         self.allowance = allowance
         self.trace = trace
         self.tls = tls
+        self.screen = screen
         self.xclient_networks = parse_networks(settings.xclient_networks)
         self.sessions: set[Session] = set()
         self._commit = commit

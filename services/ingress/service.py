@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from libs.common.accounts import Directory
+from libs.common.dns import open_resolver
 from libs.common.runtime.tls import server_context
 from libs.common.trace import TraceWriter
 from services.ingress.allowance import Allowance
@@ -12,9 +13,10 @@ from services.ingress.commit import Commit
 from services.ingress.listener import LISTENERS, Listener
 from services.ingress.peers import parse_networks
 from services.ingress.proxied import ProxiedListener
+from services.ingress.screen.screen import Screen
 from services.ingress.server import Server
 from services.ingress.session import Session
-from services.ingress.settings import IngressSettings
+from services.ingress.settings import IngressSettings, MxSettings
 from services.ingress.unpublished import Unpublished
 from services.ingress.verdicts import Verdicts
 from services.listening import port_in_use
@@ -35,6 +37,7 @@ async def run(platform: Platform) -> None:
         platform.blobs, platform.queue, platform.database, verdicts, unpublished, settings
     )
     directory = Directory(platform.database)
+    screen = _screen(platform, settings.hostname, directory)
     server = Server(
         settings,
         directory,
@@ -43,6 +46,7 @@ async def run(platform: Platform) -> None:
         Allowance(directory, platform.limits, settings),
         trace,
         server_context(platform.settings),
+        screen,
     )
     await verdicts.start()
     unpublished.start()
@@ -55,9 +59,22 @@ async def run(platform: Platform) -> None:
     hurry = asyncio.get_running_loop().call_later(VERDICT_GRACE_SECONDS, verdicts.give_up)
     await server.drain()
     hurry.cancel()
+    if screen is not None:
+        await screen.close()
     await unpublished.close()
     await verdicts.close()
     await trace.close()
+
+
+def _screen(platform: Platform, hostname: str, directory: Directory) -> Screen | None:
+    settings: MxSettings = MxSettings.load()
+    if settings.ask_nothing:
+        return None
+    resolver = open_resolver(platform.settings.dns_servers)
+    platform.limits.start()
+    screen = Screen(settings, hostname, directory, platform.database, platform.limits, resolver)
+    screen.start()
+    return screen
 
 
 async def _open(

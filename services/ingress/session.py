@@ -15,6 +15,7 @@ from libs.protocols.smtp.reply import Refusal, Reply
 from services.ingress.command import COMMANDS
 from services.ingress.connection import Connection
 from services.ingress.listener import Listener
+from services.ingress.screen.screen import Screening
 from services.ingress.server import Server
 from services.ingress.transaction import MailTransaction
 
@@ -40,6 +41,8 @@ class Session(Connection):
         self.octets = _OCTETS.labels(listener.name)
         self.account: Account | None = None
         self.mail: MailTransaction | None = None
+        self.screening: Screening | None = None
+        """What is asked of a stranger; None: nothing."""
         self._errors = 0
         self.forget()
 
@@ -60,6 +63,8 @@ class Session(Connection):
         """The session ends; a commit under way does not."""
         self.server.sessions.discard(self)
         self.end_transaction()
+        if self.screening is not None:
+            self.screening.close()
         super().connection_lost(error)
 
     async def converse(self) -> None:
@@ -68,14 +73,33 @@ class Session(Connection):
             await self.send(Reply(421, "4.7.0", "too many connections; please try again later"))
             return
         self.server.sessions.add(self)
-        self.say(self.greeting())
+        greeting = await self.begin(pause=True)
+        if not greeting.positive:
+            await self.send(greeting)
+            return
+        self.say(greeting)
         while self.open and (line := await self.next_line()) is not None:
             reply = await self._answer(line)
             if reply is not None and not await self._reply(reply):
                 return
 
-    def greeting(self) -> Reply:
-        """The first words."""
+    async def begin(self, *, pause: bool = False) -> Reply:
+        """The greeting, or why there is no session for this client."""
+        if self.screening is not None:
+            self.screening.close()  # XCLIENT: it is somebody else
+            self.screening = None
+        if self.server.screen is None or not self.listener.screened:
+            return self._greeting()
+        self.screening = screening = self.server.screen.begin(self.ip)
+        if screening is None:
+            return self._greeting()
+        refusal = screening.enter()
+        if refusal is None and pause and screening.pause:
+            await asyncio.sleep(screening.pause)
+            refusal = screening.spoke_early() if self.has_input else None
+        return refusal or self._greeting()
+
+    def _greeting(self) -> Reply:
         kind = "LMTP" if self.listener.lmtp else "ESMTP"
         return Reply(220, "", f"{self.server.settings.hostname} {kind} Holub")
 
@@ -87,6 +111,8 @@ class Session(Connection):
             return False
         if not reply.positive:
             self._errors += 1
+            if self.screening is not None:
+                await self.screening.slow_down(self._errors)
             if self._errors >= self.server.settings.max_errors:
                 await self.send(Reply(421, "4.7.0", "too many errors; closing"))
                 return False
@@ -106,6 +132,11 @@ class Session(Connection):
         command = COMMANDS.get(verb)
         if command is None:
             return Reply(500, "5.5.1", "no such command")
+        if self.screening is not None and self.has_input:
+            refusal = self.screening.out_of_step(verb, extended=self.extended)
+            if refusal is not None:
+                await self._hang_up(refusal)
+                return None
         try:
             return await command(self, argument.strip())
         except Refusal as refusal:
@@ -118,9 +149,15 @@ class Session(Connection):
             log.exception("no reply to a command", command=verb[:8], peer=self.ip)
             return replies.LOCAL_ERROR
 
+    async def _hang_up(self, reply: Reply) -> None:
+        await self.send(reply)
+        self.transport.close()
+
     def note_refusal(self, stage: str, reply: Reply, argument: str = "") -> None:
         """Count a refusal; of a sender or recipient, the trace also says why."""
         _REFUSED.labels(self.listener.name, stage.lower(), reply.status).inc()
+        if self.screening is not None and reply.status == "5.1.1":
+            self.screening.unknown()
         if stage not in ("MAIL", "RCPT"):
             return
         mail_id = self.mail.mail_id if self.mail else ""
@@ -144,7 +181,7 @@ class Session(Connection):
             protocol += ("S" if self.tls else "") + ("A" if self.account else "")
         return Client(
             ip=self.ip,
-            rdns=self.rdns,
+            rdns=self.rdns or (self.screening.rdns if self.screening is not None else ""),
             helo=self.helo,
             protocol=protocol,
             tls=self.cipher,

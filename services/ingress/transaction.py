@@ -27,6 +27,8 @@ class MailTransaction:
     """What BDAT or DATA has brought so far."""
     mail_id: str = field(default_factory=new_mail_id)
     recipients: list[Recipient] = field(default_factory=list)
+    policy: tuple[str, ...] = ()
+    """What was found of the client, as `rule=outcome`."""
 
     def add(self, path: Path, notify: str, orcpt: str) -> None:
         """Take a recipient; one that is named twice is one recipient (RFC 5321 §4.1.1.3)."""
@@ -54,5 +56,6 @@ class MailTransaction:
             listener,
             hostname,
             client,
+            self.policy,
             traceparent=traceparent,
         )

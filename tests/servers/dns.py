@@ -1,7 +1,8 @@
 """DNS of one's own: knot signs the zones, unbound validates them, both on loopback.
 
 `example.test` and `signed.test` are secure, `plain.test` has no signatures, and `bogus.test` has
-none although the resolver expects them, so every answer from it is SERVFAIL.
+none although the resolver expects them, so every answer from it is SERVFAIL.  The names of the
+addresses 192.0.2.0/24 can be set, too.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from tests.servers.process import (
 )
 
 SIGNED = ("example.test", "signed.test")
-UNSIGNED = ("plain.test", "bogus.test")
+REVERSE = "2.0.192.in-addr.arpa"
+"""Names of 192.0.2.0/24, which is for examples (RFC 5737 §3)."""
+UNSIGNED = ("plain.test", "bogus.test", REVERSE)
 
 _ZONE = """\
 $TTL 60
@@ -80,6 +83,7 @@ server:
   key-cache-size: 1m
   local-zone: "." always_nxdomain
   local-zone: "test." transparent
+  local-zone: "{reverse}." transparent
 {anchors}
 remote-control:
   control-enable: no
@@ -141,7 +145,13 @@ class Dns:
             for zone in SIGNED + UNSIGNED
         )
         (self._folder / "unbound.conf").write_text(
-            _UNBOUND.format(folder=self._folder, port=self.port, anchors=anchors, stubs=stubs)
+            _UNBOUND.format(
+                folder=self._folder,
+                port=self.port,
+                anchors=anchors,
+                stubs=stubs,
+                reverse=REVERSE,
+            )
         )
 
     def _run(self, *argv: str) -> str:

@@ -7,7 +7,7 @@ database is away: an answer is fresh for five minutes, and a stale one is used o
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -19,6 +19,7 @@ from libs.common.accounts.account import (
     canonical,
     split_address,
 )
+from libs.common.accounts.screening import Mode, parse_choices
 from libs.common.accounts.shared_secret import shared_secret
 from libs.common.accounts.srs import Srs, looks_like_srs, origin_of
 from libs.common.db import Database, DatabaseUnavailable, Transaction
@@ -60,6 +61,7 @@ class Directory:
         self._database = database
         self._cache: dict[str, tuple[float, RecipientKind]] = {}
         self._tenants: dict[str, tuple[float, int]] = {}
+        self._screening: dict[str, tuple[float, Mapping[str, Mode]]] = {}
         self._secret = b""
         self._sending: dict[int, tuple[float, tuple[int, int]]] = {}
 
@@ -118,6 +120,22 @@ class Directory:
             self._tenants.clear()
         self._tenants[name] = (time.monotonic() + FRESH_SECONDS, row.tenant_id)
         return int(row.tenant_id)
+
+    async def screening(self, name: str) -> Mapping[str, Mode]:
+        """What a domain chose of the checks of strangers; nothing while that cannot be read."""
+        known = self._screening.get(name)
+        if known and known[0] > time.monotonic():
+            return known[1]
+        query = select(domain.c.screening).where(domain.c.name == name)
+        try:
+            async with self._database.reading() as transaction:
+                found = parse_choices(await transaction.scalar(query) or "")
+        except DatabaseUnavailable:
+            return known[1] if known else {}
+        if len(self._screening) >= CACHE_ENTRIES:
+            self._screening.clear()
+        self._screening[name] = (time.monotonic() + LIMITS_FRESH_SECONDS, found)
+        return found
 
     async def targets(self, addresses: Sequence[str]) -> dict[str, Targets]:
         """What each address stands for; a few queries for all; raises `DatabaseUnavailable`."""

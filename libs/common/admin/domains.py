@@ -31,6 +31,7 @@ _SHOWN = (
     domain.c.enabled,
     domain.c.catch_all,
     domain.c.created_at,
+    domain.c.screening,
 )
 
 
@@ -120,7 +121,7 @@ async def _tenant_id(transaction: Transaction, who: Principal, name: str) -> int
 async def change_domain(
     database: Database, who: Principal, name: str, check: Check = accept, **values: Any
 ) -> dict[str, Any]:
-    """Change whether it is enabled, and its catch-all."""
+    """Change whether it is enabled, its catch-all, and what it wants of the checks of strangers."""
     async with database.transaction() as transaction:
         found = await find_domain(transaction, who, name)
         check(found)

@@ -84,6 +84,8 @@ domain = Table(
     Column("catch_all", Text, nullable=False, server_default=""),
     Column("enabled", Boolean, nullable=False, server_default="1"),
     Column("created_at", Double, nullable=False),
+    # What it chose of the checks of strangers: `dnsbl=note,greylist=refuse`.
+    Column("screening", Text, nullable=False, server_default=""),
 )
 
 dkim_key = Table(
@@ -236,6 +238,17 @@ rate = Table(
     Column("expires_at", Double, nullable=False),
 )
 Index("ix_rate_expires_at", rate.c.expires_at)
+
+greylist = Table(
+    "greylist",
+    metadata,
+    # Who came when for the first time, and how often again (services.ingress.screen.greylist).
+    Column("key", Text, primary_key=True),
+    Column("first_at", Double, nullable=False),
+    Column("passes", BigInteger, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+Index("ix_greylist_expires_at", greylist.c.expires_at)
 
 block = Table(
     "block",

@@ -33,6 +33,8 @@ class Count:
     """Hits in all replicas, as of the last exchange; includes `ours`."""
     before: int = 0
     """Hits in the window before."""
+    ours_before: int = 0
+    """Those of them that were in this process."""
 
     @property
     def hits(self) -> int:
@@ -61,6 +63,17 @@ class Counts:
         _turn(known, now)
         part = (now % limit.seconds) / limit.seconds
         return known.hits + known.before * (1.0 - part)
+
+    def elsewhere(self, key: str, limit: Limit, now: float) -> int:
+        """Hits that only other replicas had, in this window or the one before: whichever has more.
+
+        For what each replica tells anew in every window.
+        """
+        known = self._counts.get(key)
+        if known is None:
+            return 0
+        _turn(known, now)
+        return max(known.total - known.ours, known.before - known.ours_before, 0)
 
     def allows(self, key: str, limit: Limit, now: float, cost: int = 1) -> bool:
         """May it happen `cost` times more?  Counts nothing."""
@@ -142,6 +155,8 @@ def _turn(known: Count, now: float) -> None:
     window = int(now // known.seconds)
     if window == known.window:
         return
-    known.before = known.hits if window == known.window + 1 else 0
+    follows = window == known.window + 1
+    known.before = known.hits if follows else 0
+    known.ours_before = known.ours + known.unshared if follows else 0
     known.window = window
     known.ours = known.unshared = known.total = 0

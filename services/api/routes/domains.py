@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
+from libs.common.accounts.screening import parse_choices
 from libs.common.admin import domains
 from libs.common.admin.principal import Principal
 from services.api.access import Allow, DatabaseOf, PlatformOf
@@ -32,6 +33,17 @@ class DomainChange(Strict):
 
     enabled: bool | None = None
     catch_all: str | None = Field(default=None, max_length=320)
+    screening: str | None = Field(
+        default=None,
+        max_length=500,
+        examples=["dnsbl=note,greylist=refuse"],
+        description="What checks of strangers mean here: `rule=off`, `note` or `refuse`.",
+    )
+
+    @field_validator("screening")
+    @classmethod
+    def _choices(cls, value: str | None) -> str | None:
+        return value and ",".join(f"{rule}={mode}" for rule, mode in parse_choices(value).items())
 
 
 class Domain(BaseModel):
@@ -42,6 +54,7 @@ class Domain(BaseModel):
     enabled: bool
     catch_all: str
     created_at: float
+    screening: str
 
 
 @router.get("", response_model=Page[Domain])
@@ -92,7 +105,7 @@ async def change_domain(
     request: Request,
     response: Response,
 ) -> Any:
-    """Change whether it is enabled, or its catch-all."""
+    """Change whether it is enabled, its catch-all, or what it wants of the checks of strangers."""
     values = change.model_dump(exclude_none=True)
     found = await domains.change_domain(database, who, name, check, **values)
     return tagged(request, response, found)

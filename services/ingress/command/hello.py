@@ -46,6 +46,8 @@ def _take_name(session: Session, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise Refusal(Reply(501, "5.5.4", "give your host name or [address literal]"))
     session.helo = name
+    if session.screening is not None:
+        session.screening.heard(name)
     session.end_transaction()
 
 

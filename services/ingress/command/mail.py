@@ -32,6 +32,8 @@ async def mail(session: Session, argument: str) -> Reply:
         raise Refusal(NEEDS_SMTPUTF8)
     if size > session.server.settings.max_message_octets:
         raise Refusal(replies.TOO_BIG)
+    if session.screening is not None:
+        session.screening.message()
     await check_sender(session.server.directory, session.account, path)
     if session.account is not None:
         await session.server.allowance.message(session.account)

@@ -33,10 +33,15 @@ async def rcpt(session: Session, argument: str) -> Reply:
         path = Path(path.local_part, session.server.settings.hostname.partition(".")[2])
     if not (path.is_ascii or transaction.smtputf8):
         raise Refusal(NEEDS_SMTPUTF8)
+    if session.screening is not None:
+        session.screening.guesses()
     await check_recipient(session.server.directory, session.account, path)
     if session.account is not None:
         await session.server.allowance.recipient(session.account)
     await _settle_tenant(session, transaction, path)
+    if session.screening is not None:
+        found = await session.screening.recipient(transaction.reverse_path, path)
+        transaction.policy = tuple(dict.fromkeys((*transaction.policy, *found)))
     transaction.add(path, notify, orcpt)
     return replies.RECIPIENT_OK
 

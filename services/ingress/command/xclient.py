@@ -37,7 +37,10 @@ async def xclient(session: Session, argument: str) -> Reply:
     session.claimed_ip = address
     session.rdns = said.get("NAME", session.rdns)
     session.helo = said.get("HELO", "")
-    return session.greeting()
+    reply = await session.begin()
+    if session.helo and session.screening is not None:
+        session.screening.heard(session.helo)
+    return reply
 
 
 def _attribute(word: str) -> tuple[str, str]:

@@ -285,3 +285,16 @@ async def test_root_at_the_machine_needs_no_key(world: World) -> None:
 
     async with local.client() as client:
         assert (await client.get("/v1/tenants")).status_code == 200
+
+
+async def test_a_domain_chooses_what_checks_of_strangers_mean(world: World) -> None:
+    path = f"/v1/domains/{world.ours.domain}"
+    async with world.client(world.ours.keys["tenant-admin"]) as client:
+        changed = await client.patch(path, json={"screening": " dnsbl=note , greylist=refuse"})
+        wrong = await client.patch(path, json={"screening": "dnsbl=never"})
+        back = await client.patch(path, json={"screening": ""})
+
+    assert changed.json()["screening"] == "dnsbl=note,greylist=refuse"
+    assert wrong.status_code == 422
+    assert "off, note, refuse" in wrong.text
+    assert back.json()["screening"] == ""

@@ -19,6 +19,7 @@ from libs.common.accounts.settings import AuthenticationSettings
 from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobStore
 from libs.common.db import Database, open_database
+from libs.common.dns import Resolver, StaticResolver
 from libs.common.jobs import RecordHeader
 from libs.common.jobs.record import decode_header
 from libs.common.limits import Limits
@@ -27,9 +28,10 @@ from libs.common.trace import TraceWriter
 from services.ingress.allowance import Allowance
 from services.ingress.commit import Commit
 from services.ingress.listener import LISTENERS
+from services.ingress.screen.screen import Screen
 from services.ingress.server import Server
 from services.ingress.service import listen
-from services.ingress.settings import IngressSettings
+from services.ingress.settings import IngressSettings, MxSettings
 from services.ingress.unpublished import Unpublished
 from services.ingress.verdicts import Verdicts
 from tests.servers.schema import at_head
@@ -92,7 +94,12 @@ async def _people(database: Database) -> None:
 
 @asynccontextmanager
 async def running(
-    folder: Path, *, tls: ssl.SSLContext | None = None, **settings: object
+    folder: Path,
+    *,
+    tls: ssl.SSLContext | None = None,
+    mx: MxSettings | None = None,
+    resolver: Resolver | None = None,
+    **settings: object,
 ) -> AsyncIterator[Ingress]:
     """Ingress with accounts alice, bob and carol of one tenant, and dave of another.
 
@@ -114,7 +121,12 @@ async def running(
     limits.start()
     logins = Authenticator(database, limits, AuthenticationSettings(failure_seconds=0))
     allowance = Allowance(directory, limits, knobs)
-    server = Server(knobs, directory, logins, commit, allowance, trace, tls)
+    screen = None
+    if mx is not None:
+        asked = resolver or StaticResolver({})
+        screen = Screen(mx, knobs.hostname, directory, database, limits, asked)
+        screen.start()
+    server = Server(knobs, directory, logins, commit, allowance, trace, tls, screen)
     ingress.server, ingress.database, ingress.limits = server, database, limits
     await verdicts.start()
     sockets = []
@@ -126,6 +138,8 @@ async def running(
     for socket in sockets:
         socket.close()
     await server.drain()
+    if screen is not None:
+        await screen.close()
     await verdicts.close()
     await trace.close()
     await limits.close()
