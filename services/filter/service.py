@@ -16,7 +16,7 @@ from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
 from services.filter.authentication import Authenticator
 from services.filter.budget import OctetBudget
-from services.filter.clamd import ClamdDropped, ScanFailed, open_clamd
+from services.filter.clamd import ClamdDropped, ClamdUnavailable, ScanFailed, open_clamd
 from services.filter.examine import Examined, Examiner
 from services.filter.fault import Unavailable
 from services.filter.judge import Judge
@@ -25,6 +25,7 @@ from services.filter.learn import Learner
 from services.filter.record import Decided, known, record
 from services.filter.settings import FilterSettings
 from services.filter.spam import make_spam, open_engines
+from services.filter.telling import Telling
 from services.platform import Platform
 
 log = get_logger(__name__)
@@ -38,10 +39,11 @@ MOST_DROPS = 5
 class Filter:
     """Handles batches of filter jobs."""
 
-    def __init__(self, platform: Platform, examiner: Examiner) -> None:
+    def __init__(self, platform: Platform, examiner: Examiner, unscanned: str) -> None:
         self._database = platform.database
         self._queue = platform.queue
         self._examiner = examiner
+        self._telling = Telling(platform.queue, unscanned)
         self.watermark = Watermark(platform.database, QUEUE)
         self.awaited = True
         """Does a client wait for the verdicts of the last batch?"""
@@ -100,17 +102,25 @@ class Filter:
         results = await asyncio.gather(
             *(self._examiner.examine(job) for job in jobs), return_exceptions=True
         )
+        away = ""
         examined, waiting = [], []
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, Examined):
                 examined.append(result)
             elif isinstance(result, Unavailable):
                 waiting.append(job)
-                drops[job.header.mail_id] += isinstance(result, ClamdDropped)
+                dropped = isinstance(result, ClamdDropped)
+                drops[job.header.mail_id] += dropped
+                if isinstance(result, ClamdUnavailable) and not dropped:
+                    away = str(result)
                 if drops[job.header.mail_id] >= MOST_DROPS:
                     raise ScanFailed(str(result))
             else:
                 raise result
+        if away:
+            await self._telling.down(away)
+        elif not waiting:
+            await self._telling.up()
         return examined, waiting
 
     async def _hand_on(self, decided: Sequence[Decided]) -> None:
@@ -168,7 +178,7 @@ async def run(platform: Platform) -> None:
         )
         judge = Judge(clamd, settings.unscanned, authenticator, make_spam(settings, engines))
         examiner = Examiner(platform.blobs, judge, budget)
-        role = Filter(platform, examiner)
+        role = Filter(platform, examiner, settings.unscanned)
         worker = platform.worker(
             QUEUE,
             role.handle,

@@ -29,8 +29,9 @@ class FilterSettings(HolubSettings):
 
     unscanned: Literal["tempfail", "hold", "accept-and-mark"] = "tempfail"
     """What becomes of mail while no daemon answers.  `tempfail` and `hold` keep it waiting until
-    one does (a message that is here was accepted, so it is never refused), and quarantine what no
-    daemon can ever take, what exceeds its limits (its AlertExceedsMax) and encrypted archives
+    one does (a message that is here was accepted, so it is never refused); with `tempfail` ingress
+    answers 451 4.3.2 to MAIL of other hosts meanwhile.  Both quarantine what no daemon can ever
+    take, what exceeds its limits (its AlertExceedsMax) and encrypted archives
     (AlertEncrypted); `accept-and-mark` delivers it with `X-Holub-Unscanned: yes`."""
 
     rspamd: str = ""

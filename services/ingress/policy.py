@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from libs.common.accounts import Account, Directory, DirectoryUnavailable, RecipientKind
+from libs.common.accounts.directory import is_required
 from libs.protocols.message.author import read_author
 from libs.protocols.message.header import parse_header
 from libs.protocols.smtp.path import Path
@@ -10,6 +11,7 @@ from libs.protocols.smtp.reply import Refusal, Reply
 
 UNKNOWN = "no such address here; check the spelling"
 DIRECTORY_AWAY = Reply(451, "4.3.0", "cannot look up the address now; please try again later")
+NOBODY_YET = Reply(450, "4.2.1", "nobody reads mail for this domain yet; please try again later")
 _REPLIES = {
     RecipientKind.UNKNOWN: Reply(550, "5.1.1", UNKNOWN),
     RecipientKind.DISABLED: Reply(550, "5.2.1", "this account is suspended and takes no mail"),
@@ -57,6 +59,16 @@ async def check_author(directory: Directory, account: Account, header: bytes) ->
             raise Refusal(Reply(550, "5.7.1", text))
 
 
+async def with_domain(directory: Directory, path: Path, hostname: str) -> Path:
+    """`<Postmaster>`, which has none, as an address of ours (RFC 5321 §4.5.1)."""
+    if path.domain:
+        return path
+    try:
+        return Path(path.local_part, await directory.home(hostname))
+    except DirectoryUnavailable as error:
+        raise Refusal(DIRECTORY_AWAY) from error
+
+
 async def tenant_of(directory: Directory, path: Path) -> int:
     """Whose domain this is; asked only of a recipient that `check_recipient` let pass."""
     try:
@@ -73,5 +85,7 @@ async def check_recipient(directory: Directory, account: Account | None, path: P
         raise Refusal(DIRECTORY_AWAY) from error
     if kind is RecipientKind.REMOTE and may_relay(account):
         return
+    if kind is RecipientKind.UNKNOWN and is_required(path.address):
+        raise Refusal(NOBODY_YET)
     if kind is not RecipientKind.LOCAL:
         raise Refusal(_REPLIES[kind])

@@ -22,6 +22,7 @@ from services.ingress.peers import parse_networks
 from services.ingress.settings import IngressSettings
 
 if TYPE_CHECKING:
+    from services.ingress.engines import Engines
     from services.ingress.screen.screen import Screen
     from services.ingress.session import Session
 
@@ -42,6 +43,7 @@ class Server:
         trace: TraceWriter,
         tls: ssl.SSLContext | None,
         screen: Screen | None = None,
+        engines: Engines | None = None,
     ) -> None:
         self.settings = settings
         self.directory = directory
@@ -50,6 +52,7 @@ class Server:
         self.trace = trace
         self.tls = tls
         self.screen = screen
+        self.engines = engines
         self.xclient_networks = parse_networks(settings.xclient_networks)
         self.sessions: set[Session] = set()
         self._commit = commit

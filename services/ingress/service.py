@@ -10,6 +10,7 @@ from libs.common.runtime.tls import server_context
 from libs.common.trace import TraceWriter
 from services.ingress.allowance import Allowance
 from services.ingress.commit import Commit
+from services.ingress.engines import Engines
 from services.ingress.listener import LISTENERS, Listener
 from services.ingress.peers import parse_networks
 from services.ingress.proxied import ProxiedListener
@@ -30,7 +31,8 @@ VERDICT_GRACE_SECONDS = 3.0
 async def run(platform: Platform) -> None:
     """Listen until the platform stops, then drain."""
     settings: IngressSettings = IngressSettings.load()
-    verdicts = Verdicts(platform.queue, platform.database)
+    engines = Engines(platform.queue)
+    verdicts = Verdicts(platform.queue, platform.database, engines)
     trace = TraceWriter(platform.database)
     unpublished = Unpublished(platform.blobs, platform.queue, platform.database, settings)
     commit = Commit(
@@ -47,7 +49,9 @@ async def run(platform: Platform) -> None:
         trace,
         server_context(platform.settings),
         screen,
+        engines,
     )
+    engines.start()
     await verdicts.start()
     unpublished.start()
     sockets = [s for item in LISTENERS if (s := await _open(server, item, platform))]
@@ -63,6 +67,7 @@ async def run(platform: Platform) -> None:
         await screen.close()
     await unpublished.close()
     await verdicts.close()
+    await engines.close()
     await trace.close()
 
 

@@ -17,6 +17,7 @@ from libs.common.queue.protocol import Queue
 from libs.common.runtime.log import get_logger
 from libs.common.runtime.survive import survive
 from libs.common.trace import TraceRow, write_trace
+from services.ingress.engines import Engines
 
 log = get_logger(__name__)
 _WAITING = Gauge("holub_ingress_waiting_verdicts", "Sessions that wait for a verdict.")
@@ -28,8 +29,9 @@ class Verdicts:
     A dropped one is no loss: filter has recorded what it decided before it replies.
     """
 
-    def __init__(self, queue: Queue, database: Database) -> None:
+    def __init__(self, queue: Queue, database: Database, engines: Engines | None = None) -> None:
         self._queue = queue
+        self._engines = engines
         self._database = database
         self._waiting: dict[str, asyncio.Future[VerdictReply]] = {}
         self._refused: list[tuple[str, str]] = []
@@ -74,6 +76,8 @@ class Verdicts:
         decoder = msgspec.json.Decoder(VerdictReply)
         async for body in self._queue.replies():
             reply = decoder.decode(body)
+            if self._engines is not None:
+                self._engines.verdict_came()
             future = self._waiting.get(reply.mail_id)
             if future is not None and not future.done():
                 future.set_result(reply)

@@ -35,7 +35,11 @@ CACHE_ENTRIES = 100_000
 MAX_ALIAS_DEPTH = 8
 """Aliases of aliases are followed this far; a circle ends here."""
 REQUIRED_LOCAL_PARTS = ("postmaster", "abuse")
-"""Always accepted (RFC 5321 §4.5.1, RFC 2142); without an alias they go to the oldest account."""
+"""Always accepted (RFC 5321 §4.5.1, RFC 2142), also by an account that is full or suspended.
+
+Without an account or alias of that name they go to the oldest account of the domain (of those that
+are not suspended, if there is one), else to the catch-all, else to the oldest account of the
+tenant."""
 
 ACCOUNT_COLUMNS = (
     account.c.id,
@@ -96,9 +100,25 @@ class Directory:
                 resolved = (await _resolve(transaction, [address], origins))[address]
                 return RecipientKind.UNKNOWN if resolved.unknown else RecipientKind.LOCAL
         found = _account(row)
+        if is_required(address):
+            return RecipientKind.LOCAL
         if not found.enabled:
             return RecipientKind.DISABLED
         return RecipientKind.OVER_QUOTA if found.over_quota else RecipientKind.LOCAL
+
+    async def home(self, hostname: str) -> str:
+        """The domain that `<Postmaster>` means: that of the host, else our first.
+
+        RFC 5321 §4.5.1.
+        """
+        parent = hostname.partition(".")[2]
+        ours = domain.c.name.in_((hostname, parent))
+        query = select(domain.c.name).where(domain.c.enabled).order_by(ours.desc(), domain.c.id)
+        try:
+            async with self._database.reading() as transaction:
+                return await transaction.scalar(query.limit(1)) or parent
+        except DatabaseUnavailable as error:
+            raise DirectoryUnavailable(str(error)) from error
 
     async def tenant(self, name: str) -> int:
         """Whose domain `name` is; raises `DirectoryUnavailable`, also for one that is not ours."""
@@ -286,7 +306,7 @@ async def _meaning(
     aliases: dict[str, set[str]],
     scripts: dict[int, str],
 ) -> tuple[dict[int, str], set[str], bool]:
-    local_part, name = split_address(item.lower())
+    name = split_address(item.lower())[1]
     if name not in ours:
         return {}, set(), True
     number, catch_all = ours[name]
@@ -294,20 +314,27 @@ async def _meaning(
         if form in aliases or form in found:
             here = {found[form]: form} if form in found else {}
             return here, aliases.get(form, set()), False
-    if local_part in REQUIRED_LOCAL_PARTS:
-        return await _oldest_account(transaction, number, scripts), set(), False
+    if is_required(item):
+        row = await _oldest_account(transaction, number)
+        if row is not None and (row.domain_id == number or not catch_all):
+            if row.scripts:
+                scripts[row.id] = row.scripts
+            return {row.id: row.address}, set(), False
     return {}, {catch_all} if catch_all else set(), False
 
 
-async def _oldest_account(
-    transaction: Transaction, number: int, scripts: dict[int, str]
-) -> dict[int, str]:
-    row = await transaction.one_or_none(
-        select(account.c.id, account.c.address, account.c.scripts)
-        .where(account.c.domain_id == number)
-        .order_by(account.c.id)
+async def _oldest_account(transaction: Transaction, number: int) -> Any:
+    """Of the tenant; one of this domain before the others, one that may log in before them."""
+    tenant_id = select(domain.c.tenant_id).where(domain.c.id == number).scalar_subquery()
+    here = account.c.domain_id == number
+    return await transaction.one_or_none(
+        select(account.c.id, account.c.address, account.c.scripts, account.c.domain_id)
+        .where(account.c.tenant_id == tenant_id)
+        .order_by(here.desc(), account.c.enabled.desc(), account.c.id)
         .limit(1)
     )
-    if row is not None and row.scripts:
-        scripts[row.id] = row.scripts
-    return {row.id: row.address} if row else {}
+
+
+def is_required(address: str) -> bool:
+    """Is it one that every domain has?"""
+    return split_address(canonical(address))[0] in REQUIRED_LOCAL_PARTS

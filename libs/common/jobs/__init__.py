@@ -7,7 +7,9 @@ reader would do the wrong thing.
 
 from libs.common.jobs.envelope import Client, Envelope, Recipient
 from libs.common.jobs.job import (
+    ENGINES,
     DeliveryJob,
+    EngineNotice,
     FilterJob,
     LearnJob,
     RelayJob,
@@ -22,8 +24,10 @@ from libs.common.jobs.record import Origin, RecordHeader
 from libs.common.jobs.verdict import Verdict
 
 __all__ = [
+    "ENGINES",
     "Client",
     "DeliveryJob",
+    "EngineNotice",
     "Envelope",
     "FilterJob",
     "LearnJob",

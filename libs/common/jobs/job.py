@@ -111,6 +111,20 @@ class VerdictReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """Why, in words fit for an SMTP reply."""
 
 
+ENGINES = "engines"
+"""The topic on which filter tells of its scanners (`Queue.broadcast`)."""
+
+
+class EngineNotice(msgspec.Struct, frozen=True, omit_defaults=True):
+    """No scanner answers, and mail waits for one; or one answers again.
+
+    Said anew every few seconds while it holds, so that a filter that died refuses nothing for long.
+    """
+
+    down: bool
+    reason: str = ""
+
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 Job = FilterJob | DeliveryJob | StorageJob | RelayJob | LearnJob

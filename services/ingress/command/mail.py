@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from libs.protocols.smtp import reply as replies
@@ -34,6 +35,7 @@ async def mail(session: Session, argument: str) -> Reply:
         raise Refusal(replies.TOO_BIG)
     if session.screening is not None:
         session.screening.message()
+    _check_engines(session)
     await check_sender(session.server.directory, session.account, path)
     if session.account is not None:
         await session.server.allowance.message(session.account)
@@ -48,6 +50,15 @@ def _check_state(session: Session) -> None:
         raise Refusal(Reply(503, "5.5.1", "a transaction is under way; RSET ends it"))
     if session.listener.submission and session.account is None:
         raise Refusal(Reply(530, "5.7.0", "authentication is required here"))
+
+
+def _check_engines(session: Session) -> None:
+    """Hosts come again by themselves; people's mail programs do not, so theirs waits in filter."""
+    engines = session.server.engines
+    if engines is None or session.listener.submission:
+        return
+    if reply := engines.refusal(time.monotonic()):
+        raise Refusal(reply)
 
 
 def _take_parameters(transaction: MailTransaction, parameters: dict[str, str]) -> None:

@@ -9,7 +9,7 @@ from libs.protocols.smtp.parameters import parse_notify, parse_orcpt, refuse_unk
 from libs.protocols.smtp.path import Path
 from libs.protocols.smtp.reply import Refusal, Reply
 from services.ingress.command.path import NEEDS_SMTPUTF8, take_path
-from services.ingress.policy import check_recipient, tenant_of
+from services.ingress.policy import check_recipient, tenant_of, with_domain
 
 if TYPE_CHECKING:
     from services.ingress.session import Session
@@ -29,8 +29,7 @@ async def rcpt(session: Session, argument: str) -> Reply:
     refuse_unknown(parameters)
     if len(transaction.recipients) >= session.server.settings.max_recipients:
         raise Refusal(Reply(452, "4.5.3", "too many recipients; send the rest separately"))
-    if not path.domain:
-        path = Path(path.local_part, session.server.settings.hostname.partition(".")[2])
+    path = await with_domain(session.server.directory, path, session.server.settings.hostname)
     if not (path.is_ascii or transaction.smtputf8):
         raise Refusal(NEEDS_SMTPUTF8)
     if session.screening is not None:

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from libs.common.accounts import Directory
-from libs.common.accounts.directory import REQUIRED_LOCAL_PARTS
+from libs.common.accounts.directory import is_required
 from libs.common.accounts.screening import Mode
 from libs.common.db import Database
 from libs.common.dns import Resolver
@@ -169,7 +169,7 @@ class Screening:
         """RCPT of one whom we know: what was found, as `rule=outcome`; or a `Refusal`."""
         self._refuse("rates", self._screen.recipients.count(self._ip))
         chosen = await self._screen.directory.screening(path.domain)
-        reachable = path.local_part.lower() in REQUIRED_LOCAL_PARTS
+        reachable = is_required(path.address)
         findings = [*self._early.values(), *[await task for task in self._asked.values()]]
         if self._asks_greylist(chosen, reverse_path, reachable):
             ask = self._screen.greylist.ask(self._ip, reverse_path.address, path.address)

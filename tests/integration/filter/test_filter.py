@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import socket
+import time
 import zipfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -36,6 +37,7 @@ from libs.common.jobs import (
 from libs.common.jobs.record import encode_header
 from libs.common.runtime.settings import PlatformSettings
 from services.filter.service import run
+from services.ingress.engines import Engines
 from services.platform import Platform, open_platform
 from tests.servers.clamd import EICAR, MARKER, Clamd
 from tests.servers.schema import at_head
@@ -244,6 +246,41 @@ async def test_mail_waits_for_a_daemon_that_is_away(
 
     async with filtering(platform):
         assert len(await deliveries(platform, 1)) == 1
+
+
+@pytest.mark.parametrize("unscanned", ["tempfail", "hold"])
+async def test_ingress_hears_that_no_scanner_answers_and_that_one_does_again(
+    platform: Platform,
+    clamd: Clamd,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    unscanned: str,
+) -> None:
+    """A unix socket that comes to be while filter runs, as it does when clamd is restarted."""
+    path = tmp_path / "clamd"
+    environment(monkeypatch, clamd=f"unix://{path}", unscanned=unscanned)
+    engines = Engines(platform.queue)
+    engines.start()
+    job = await stored(platform, CONTENT)
+    async with filtering(platform):
+        await put(platform, job)
+        if unscanned == "tempfail":
+            await eventually(async_(lambda: engines.refusal(time.monotonic())))
+        else:
+            await asyncio.sleep(1)
+            assert engines.refusal(time.monotonic()) is None
+        path.symlink_to(clamd.url.removeprefix("unix://"))
+
+        assert len(await deliveries(platform, 1)) == 1
+        await eventually(async_(lambda: engines.refusal(time.monotonic()) is None))
+    await engines.close()
+
+
+def async_(check: Callable[[], Any]) -> Callable[[], Any]:
+    async def asked() -> Any:
+        return check()
+
+    return asked
 
 
 async def test_by_policy_mail_goes_on_unscanned_and_says_so(
