@@ -14,11 +14,12 @@ from libs.common.runtime.settings import SettingsError
 
 def sentence(error: BaseException) -> str | None:
     """What to tell a person, or None for a fault that only a traceback explains."""
+    from libs.common.transfer.letter import TransferError
     from services.cli.refused import Refused
     from services.platform import StartError
 
     match error:
-        case StartError() | SettingsError() | RegistryError() | Refused():
+        case StartError() | SettingsError() | RegistryError() | Refused() | TransferError():
             return str(error)
         case DatabaseUnavailable():
             return f"database: {error}; is it running, and is HOLUB_DATABASE_URL right?"

@@ -12,6 +12,12 @@ from services.cli import access, keep, operate, recoverable, resources, signing
 from services.cli.resources import Json
 from services.cli.sieve import sieve
 
+FormOption = Annotated[
+    str, typer.Option("--format", help="maildir, mboxrd or mboxo; else what fits.")
+]
+MailboxOption = Annotated[
+    list[str] | None, typer.Option(help="Only this mailbox; of one mbox file: where it goes.")
+]
 app = typer.Typer(
     name="holub",
     help="Holub, the mail platform that always knows where your message is.",
@@ -170,15 +176,46 @@ def verify(
 
 @app.command("import")
 def import_(
-    file: Annotated[str, typer.Argument(help="CSV (with a line of names) or JSON lines.")],
-    kind: Annotated[str, typer.Option(help="accounts or aliases")] = "accounts",
-    dry_run: Annotated[bool, typer.Option(help="Check every line, change nothing.")] = False,
-    skip_existing: Annotated[bool, typer.Option(help="Leave what is there as it is.")] = False,
+    source: Annotated[
+        str,
+        typer.Argument(help="CSV or JSON lines; of mail: a Maildir, an mbox, a folder of these."),
+    ],
+    address: Annotated[str, typer.Argument(help="The account that the mail is for.")] = "",
+    kind: Annotated[str, typer.Option(help="Of lines: accounts or aliases.")] = "accounts",
+    dry_run: Annotated[bool, typer.Option(help="Of lines: check all, change nothing.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option(help="Of lines: leave what is there as it is.")
+    ] = False,
+    form: FormOption = "",
+    mailbox: MailboxOption = None,
+    json: Json = False,
 ) -> None:
-    """Create many accounts or aliases from a file: all lines are checked before the first."""
+    """Bring mail into an account, or create many accounts or aliases from a file.
+
+    Mail: what was brought in before is passed over, so a run that was broken off is begun again.
+    Lines: all of them are checked before the first.
+    """
+    if address:
+        from services.cli.transfer import bring_mail
+
+        raise typer.Exit(bring_mail(source, address, form, mailbox or [], json))
     from services.cli.people import import_file
 
-    import_file(kind, file, dry_run, skip_existing)
+    import_file(kind, source, dry_run, skip_existing, json)
+
+
+@app.command()
+def export(
+    address: Annotated[str, typer.Argument(help="The account.")],
+    target: Annotated[str, typer.Argument(help="A folder: a Maildir, or one of mbox files.")],
+    form: FormOption = "",
+    mailbox: MailboxOption = None,
+    json: Json = False,
+) -> None:
+    """Write the mail of an account to files; a second run adds what has come since."""
+    from services.cli.transfer import send_mail
+
+    raise typer.Exit(send_mail(address, target, form, mailbox or [], json))
 
 
 @app.command()

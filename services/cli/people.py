@@ -60,7 +60,7 @@ def _import(
         raise Refused(422, {"errors": last["errors"]})
 
 
-def import_file(kind: str, file: str, dry_run: bool, skip: bool) -> None:
+def import_file(kind: str, file: str, dry_run: bool, skip: bool, as_json: bool) -> None:
     """Send a CSV or JSON lines file, and show how far it is."""
     from pathlib import Path
 
@@ -73,5 +73,8 @@ def import_file(kind: str, file: str, dry_run: bool, skip: bool) -> None:
         body = Path(file).read_bytes()
         for last in _import(kind, body, media_type, dry_run=dry_run, skip=skip):
             progress.update(task, total=last["total"], completed=last["done"])
+    if as_json:
+        print(json.dumps(last))
+        return
     verb = "would be created" if dry_run else "created"
     print(f"{last['created']} {kind} {verb}, {last['skipped']} there already")

@@ -432,6 +432,14 @@ recoverable = Table(
 Index("ix_recoverable_account_id_expunged_at", recoverable.c.account_id, recoverable.c.expunged_at)
 Index("ix_recoverable_expires_at", recoverable.c.expires_at)
 
+imported = Table(
+    "imported",
+    metadata,
+    # What was brought in from elsewhere (libs.common.transfer): a hash of what names it there.
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("key", Text, primary_key=True),
+)
+
 annotation = Table(
     "annotation",
     metadata,

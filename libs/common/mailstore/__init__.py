@@ -7,12 +7,14 @@ visible in that order (RFC 9051 §2.3.1.1, RFC 7162 §3.1).
 
 from libs.common.mailstore.annotations import ACCOUNT
 from libs.common.mailstore.flags import Flag, from_names, to_names
+from libs.common.mailstore.imported import AppendItem, Brought
 from libs.common.mailstore.mailbox import Entry, Mailbox, MailStoreError, Stored
-from libs.common.mailstore.store import AppendItem, MailStore
+from libs.common.mailstore.store import MailStore
 
 __all__ = [
     "ACCOUNT",
     "AppendItem",
+    "Brought",
     "Entry",
     "Flag",
     "MailStore",

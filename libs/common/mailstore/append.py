@@ -7,7 +7,7 @@ mailboxes, allocate UIDs and MODSEQs, insert the rows, count.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,8 @@ class Addition:
     internaldate: float
     size: int
     prefix: str
+    uid: int = 0
+    """At least this UID: what comes from another server may keep the one it had."""
 
     @classmethod
     def again(cls, account_id: int, mailbox_id: int, row: Any) -> Addition:
@@ -81,8 +83,9 @@ async def add(transaction: Transaction, additions: Sequence[Addition]) -> list[i
     next_uid = {number: uidnext for number, (uidnext, _) in state.items()}
     uids = []
     for addition in additions:
-        uids.append(next_uid[addition.mailbox_id])
-        next_uid[addition.mailbox_id] += 1
+        uid = max(next_uid[addition.mailbox_id], addition.uid)
+        uids.append(uid)
+        next_uid[addition.mailbox_id] = uid + 1
     now = time.time()
     await transaction.insert(
         mailbox_message,
@@ -102,19 +105,22 @@ async def add(transaction: Transaction, additions: Sequence[Addition]) -> list[i
             for a, uid in zip(additions, uids, strict=True)
         ],
     )
-    await _count_mailboxes(transaction, additions)
+    given = {number: next_uid[number] - uidnext for number, (uidnext, _) in state.items()}
+    await _count_mailboxes(transaction, additions, given)
     await count_accounts(transaction, [(a.account_id, 1, a.size) for a in additions])
     return uids
 
 
-async def _count_mailboxes(transaction: Transaction, additions: Sequence[Addition]) -> None:
+async def _count_mailboxes(
+    transaction: Transaction, additions: Sequence[Addition], given: Mapping[int, int]
+) -> None:
     sums: dict[int, list[int]] = {}
     for a in additions:
         row = sums.setdefault(a.mailbox_id, [0, 0, 0])
         row[0] += 1
         row[1] += not a.flags & Flag.SEEN
         row[2] += a.size
-    await change_counters(transaction, [(i, n, n, u, o) for i, (n, u, o) in sums.items()])
+    await change_counters(transaction, [(i, given[i], n, u, o) for i, (n, u, o) in sums.items()])
 
 
 _MAILBOX_PG = text("""

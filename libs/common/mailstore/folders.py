@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 
 from sqlalchemy import delete, func, select, update
 
 from libs.common.db import Transaction
-from libs.common.db.schema import account, annotation, mailbox, mailbox_message
+from libs.common.db.schema import account, annotation, imported, mailbox, mailbox_message
 from libs.common.mailstore.append import count_accounts, lock_accounts
 from libs.common.mailstore.flags import Flag
 from libs.common.mailstore.mailbox import Mailbox, MailStoreError
@@ -19,6 +20,8 @@ MAX_NAME = 500
 MAX_DEPTH = 20
 MAX_MAILBOXES = 10_000
 """In one account."""
+MAX_ADOPTED = 2**32 - 2**24
+"""No UIDVALIDITY from there on is taken over, so that others are left to give."""
 
 SPECIAL_USES = ("\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash")
 """What CREATE takes (RFC 6154 §2); \\All would be a view of everything, which we do not have."""
@@ -144,6 +147,31 @@ async def next_uidvalidity(transaction: Transaction, account_id: int) -> int:
         .returning(account.c.next_uidvalidity)
     )
     return int(await transaction.scalar(statement))
+
+
+async def adopt(transaction: Transaction, account_id: int, name: str, uidvalidity: int) -> Mailbox:
+    """Give a mailbox the UIDVALIDITY that it had elsewhere, so that its UIDs mean the same there.
+
+    Only where no message ever was in it, and no mailbox of the account ever had that number:
+    otherwise it stays as it is.
+    """
+    await lock_accounts(transaction, [account_id])
+    found = await require(transaction, account_id, name)
+    query = select(account.c.created_at, account.c.next_uidvalidity)
+    created_at, last = await transaction.one_or_none(query.where(account.c.id == account_id))
+    # We give them from the account's beginning on, so all before that and after the last are free.
+    free = 0 < uidvalidity < int(created_at) or last < uidvalidity < MAX_ADOPTED
+    note = [{"account_id": account_id, "key": f"uidvalidity {uidvalidity}"}]
+    if found.uidnext > 1 or not free:
+        return found
+    if not await transaction.insert_new(imported, note, ("key", "account_id")):
+        return found
+    if uidvalidity > last:
+        mine = update(account).where(account.c.id == account_id)
+        await transaction.execute(mine.values(next_uidvalidity=uidvalidity))
+    changed = update(mailbox).where(mailbox.c.id == found.id).values(uidvalidity=uidvalidity)
+    await transaction.execute(changed)
+    return replace(found, uidvalidity=uidvalidity)
 
 
 async def remove(transaction: Transaction, account_id: int, name: str) -> None:

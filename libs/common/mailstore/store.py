@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -30,6 +29,7 @@ from libs.common.mailstore.change import (
     require_owner,
     sources,
 )
+from libs.common.mailstore.imported import AppendItem, Brought, bring_in, known_imports
 from libs.common.mailstore.learn import of_move
 from libs.common.mailstore.mailbox import Entry, Mailbox, MailStoreError, Stored
 from libs.common.mailstore.messages import message_row
@@ -87,17 +87,6 @@ _THREADS = select(
     message.c.subject,
     message.c.sent_at,
 ).join_from(mailbox_message, message, message.c.mail_id == mailbox_message.c.mail_id)
-
-
-@dataclass(frozen=True, slots=True)
-class AppendItem:
-    """A message that a client appends."""
-
-    content: bytes | Spool
-    flags: int
-    keywords: str
-    internaldate: float | None
-    """Seconds since the epoch; None: now."""
 
 
 class MailStore:
@@ -191,6 +180,16 @@ class MailStore:
     ) -> None:
         """Set METADATA entries; None removes one."""
         await self._write(lambda tx: annotate(tx, account_id, mailbox_id, values), lambda _: [])
+
+    async def page(self, mailbox_id: int, after: int, most: int) -> list[tuple[Entry, Stored]]:
+        """The next messages above a UID."""
+        query = select(*_ENTRY).where(mailbox_message.c.mailbox_id == mailbox_id)
+        query = query.where(mailbox_message.c.uid > after).order_by(mailbox_message.c.uid)
+        async with self._database.reading() as transaction:
+            entries = [Entry(*row) for row in await transaction.rows(query.limit(most))]
+        stored = {s.uid: s for s in await self.stored(mailbox_id, [e.uid for e in entries])}
+        # One that is gone between the two looks is left out.
+        return [(entry, stored[entry.uid]) for entry in entries if entry.uid in stored]
 
     async def entries(self, mailbox_id: int, since_modseq: int = 0) -> list[Entry]:
         """The messages whose MODSEQ is above `since_modseq`, by UID."""
@@ -296,6 +295,26 @@ class MailStore:
 
         uids = await self._write(work, lambda _: [box.id])
         return box.uidvalidity, uids
+
+    async def adopt(self, account_id: int, name: str, uidvalidity: int) -> Mailbox:
+        """Let a mailbox that was never used have the UIDVALIDITY it had elsewhere, if it can."""
+        return await self._write(
+            lambda tx: folders.adopt(tx, account_id, name, uidvalidity), lambda box: [box.id]
+        )
+
+    async def known_imports(self, account_id: int, keys: Iterable[str]) -> set[str]:
+        """Those of the keys that `bring_in` has taken before."""
+        async with self._database.reading() as transaction:
+            return await known_imports(transaction, account_id, keys)
+
+    async def bring_in(self, account_id: int, mailbox_id: int, brought: Sequence[Brought]) -> int:
+        """Append what comes from elsewhere, all or none, each key once for ever; how many."""
+        rows = await asyncio.gather(*(self._keep(account_id, one.item) for one in brought))
+        additions = _additions(account_id, mailbox_id, [one.item for one in brought], rows)
+        return await self._write(
+            lambda tx: bring_in(tx, account_id, mailbox_id, brought, rows, additions),
+            lambda count: [mailbox_id] if count else [],
+        )
 
     async def replace(
         self, account_id: int, name: str, item: AppendItem, mailbox_id: int, uid: int

@@ -1,0 +1,150 @@
+"""A Maildir with its folders, as Dovecot, Courier, mbsync and offlineimap lay them out."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import stat
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+
+from libs.common.blobstore.spool import SpoolFile
+from libs.common.mailstore import from_names
+from libs.common.transfer.files import blocks, content_of
+from libs.common.transfer.letter import (
+    MAX_OCTETS,
+    Folder,
+    Known,
+    Letter,
+    Progress,
+    TransferError,
+    key_of,
+)
+from libs.protocols.mailfile.lines import ToCrlf
+from libs.protocols.mailfile.maildir import FileName, mailbox_name, parse
+
+_ASKED_AT_ONCE = 500
+_DOVECOT = re.compile(rb"3 .*?\bV(\d+)")
+_DOVECOT_LINE = re.compile(rb"(\d+) [^:\n]*:([^\n]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    path: Path
+    name: FileName
+    uid: int
+
+
+class MaildirSource:
+    """Files are read when their turn comes, links are passed over."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._paths: dict[str, Path] = {}
+
+    async def folders(self) -> list[Folder]:
+        """Every folder below the root, and the root itself, that has a `cur`."""
+        self._paths = await asyncio.to_thread(self._find)
+        if not self._paths:
+            raise TransferError(f"{self._root} is no Maildir: no folder in it has a `cur`")
+        return [Folder(name, _uidvalidity(path)) for name, path in sorted(self._paths.items())]
+
+    def _find(self) -> dict[str, Path]:
+        found = {}
+        for path, folders, _ in os.walk(self._root):
+            folder = Path(path)
+            if (folder / "cur").is_dir() and not (folder / "cur").is_symlink():
+                found[mailbox_name(folder.relative_to(self._root).parts)] = folder
+            folders[:] = sorted(set(folders) - {"cur", "new", "tmp"})
+        return found
+
+    async def letters(
+        self, folder: Folder, known: Known, progress: Progress
+    ) -> AsyncGenerator[Letter, None]:
+        """By UID where the folder has UIDs, and by the time in the names."""
+        files = await asyncio.to_thread(_files, self._paths[folder.name])
+        progress.total += len(files)
+        for at in range(0, len(files), _ASKED_AT_ONCE):
+            keys = {_key(folder, file): file for file in files[at : at + _ASKED_AT_ONCE]}
+            there = await known(keys)
+            progress.known += len(there)
+            for key, file in keys.items():
+                if key in there:
+                    continue
+                try:
+                    letter = await _letter(key, file)
+                except OSError as error:
+                    progress.problems.append(f"{file.path}: {error.strerror}; run this again")
+                    continue
+                if letter is None:
+                    progress.problems.append(f"{file.path}: too large")
+                else:
+                    yield letter
+
+
+def _key(folder: Folder, file: _File) -> str:
+    return key_of("maildir", folder.name, file.name.unique)
+
+
+async def _letter(key: str, file: _File) -> Letter | None:
+    status = file.path.lstat()
+    if status.st_size > MAX_OCTETS:
+        return None
+    spool, lines = SpoolFile(), ToCrlf(kept=file.name.kept)
+    try:
+        async for block in blocks(file.path):
+            await spool.write(lines.feed(block))
+        flags, keywords = from_names(file.name.flags[:64])
+        content = await content_of(spool)
+        return Letter(key, content, flags, keywords, float(int(status.st_mtime)), file.uid)
+    except BaseException:
+        spool.close()
+        raise
+
+
+def _files(folder: Path) -> list[_File]:
+    keywords = _keywords(folder)
+    uids = _dovecot_uids(folder)
+    found = []
+    for place in ("cur", "new"):
+        for entry in os.scandir(folder / place) if (folder / place).is_dir() else ():
+            if not entry.name.startswith(".") and stat.S_ISREG(
+                entry.stat(follow_symlinks=False).st_mode
+            ):
+                name = parse(entry.name, keywords)
+                uid = name.uid or uids.get(entry.name.partition(":")[0].encode(), 0)
+                found.append(_File(Path(entry.path), name, uid))
+    return sorted(found, key=lambda f: (f.uid or 1 << 40, f.name.unique))
+
+
+def _keywords(folder: Path) -> list[str]:
+    """The keywords of the letters a to z; IMAP's forms of what others name otherwise stay."""
+    words = [""] * 26
+    for line in _lines(folder / "dovecot-keywords"):
+        number, _, word = line.decode("ascii", "replace").strip().partition(" ")
+        if number.isdigit() and int(number) < len(words):
+            words[int(number)] = word if re.fullmatch(r"[!#-'+-\[\]-z|}~]+", word) else ""
+    return words
+
+
+def _lines(path: Path) -> list[bytes]:
+    if path.is_symlink() or not path.is_file():
+        return []
+    return path.read_bytes().splitlines()
+
+
+def _uidvalidity(folder: Path) -> int:
+    """As mbsync or Dovecot noted it, else 0."""
+    mbsync = _lines(folder / ".uidvalidity")
+    if mbsync and mbsync[0].isdigit():
+        return int(mbsync[0])
+    dovecot = _lines(folder / "dovecot-uidlist")
+    match = _DOVECOT.match(dovecot[0]) if dovecot else None
+    return int(match[1]) if match else 0
+
+
+def _dovecot_uids(folder: Path) -> dict[bytes, int]:
+    matches = map(_DOVECOT_LINE.match, _lines(folder / "dovecot-uidlist")[1:])
+    return {m[2].partition(b":")[0]: int(m[1]) for m in matches if m}
