@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from libs.common.accounts.registry import RegistryError
-from libs.common.db.migrate import current, fits
+from libs.common.db.revision import current, fits
 from libs.common.db.schema import account
 from libs.common.mailstore import MailStore
 from libs.common.runtime.settings import PlatformSettings
