@@ -31,6 +31,106 @@ def queue_list(json: Json = False) -> None:
     table.show(_call("GET", "queues"), json, "Queues")
 
 
+Mail = Annotated[str, typer.Option(help="Of this message.")]
+Sender = Annotated[str, typer.Option(help="Of this sender.")]
+Recipient = Annotated[str, typer.Option(help="To this recipient.")]
+To = Annotated[str, typer.Option("--to", help="To this domain.")]
+Tenant = Annotated[str, typer.Option(help="Of this tenant.")]
+Why = Annotated[str, typer.Option(help="For the audit and the trace.")]
+
+
+@queue.command("waiting")
+def queue_waiting(
+    mail_id: Mail = "",
+    sender: Sender = "",
+    recipient: Recipient = "",
+    to: To = "",
+    tenant: Tenant = "",
+    state: Annotated[str, typer.Option(help="waiting, held or running.")] = "",
+    most: Most = 100,
+    json: Json = False,
+) -> None:
+    """Mail that waits to leave, and what it waits for."""
+    columns = ("mail_id", "n", "sender", "recipient", "state", "attempts", "next_attempt_at")
+    query = _which(mail_id, sender, recipient, to, tenant) | {"state": state}
+    _first("queue", json, "Waiting", (*columns, "last_reply", "note"), most, **query)
+
+
+@queue.command("show")
+def queue_show(mail_id: str, n: int = 0, json: Json = False) -> None:
+    """One recipient that waits."""
+    _one(_call("GET", "queue", mail_id, n), json, f"{mail_id}, recipient {n}")
+
+
+@queue.command("hold")
+def queue_hold(
+    mail_id: Mail = "",
+    sender: Sender = "",
+    recipient: Recipient = "",
+    to: To = "",
+    tenant: Tenant = "",
+    why: Why = "",
+) -> None:
+    """Try no more until released."""
+    _order("hold", "held", _which(mail_id, sender, recipient, to, tenant), why=why)
+
+
+@queue.command("release")
+def queue_release(
+    mail_id: Mail = "",
+    sender: Sender = "",
+    recipient: Recipient = "",
+    to: To = "",
+    tenant: Tenant = "",
+    why: Why = "",
+) -> None:
+    """Try again what was held."""
+    _order("release", "released", _which(mail_id, sender, recipient, to, tenant), why=why)
+
+
+@queue.command("retry")
+def queue_retry(
+    mail_id: Mail = "",
+    sender: Sender = "",
+    recipient: Recipient = "",
+    to: To = "",
+    tenant: Tenant = "",
+    why: Why = "",
+) -> None:
+    """Try now, whenever the next attempt was due."""
+    _order("retry", "tried now", _which(mail_id, sender, recipient, to, tenant), why=why)
+
+
+@queue.command("cancel")
+def queue_cancel(
+    mail_id: Mail = "",
+    sender: Sender = "",
+    recipient: Recipient = "",
+    to: To = "",
+    tenant: Tenant = "",
+    why: Why = "",
+    notify: Annotated[bool, typer.Option(help="Tell the sender by a DSN.")] = True,
+) -> None:
+    """Give mail up."""
+    which = _which(mail_id, sender, recipient, to, tenant)
+    _order("cancel", "given up", which, why=why, notify=notify)
+
+
+def _which(mail_id: str, sender: str, recipient: str, to: str, tenant: str) -> dict[str, Any]:
+    return {
+        "mail_id": mail_id,
+        "sender": sender,
+        "recipient": recipient,
+        "domain": to,
+        "tenant": tenant,
+    }
+
+
+def _order(action: str, done: str, which: dict[str, Any], **more: Any) -> None:
+    met = _call("POST", "queue", action, body=which | more)["recipients"]
+    print(f"{met} recipients are {done}")
+
+
 @queue.command("unaccounted")
 def queue_unaccounted() -> None:
     """How many messages no row accounts for; exit code 1 unless 0."""

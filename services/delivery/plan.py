@@ -62,6 +62,8 @@ async def _defer_forwards(
                 "received_at": child.header.received_at,
                 "next_attempt_at": now,
                 "job": encode(child),
+                "tenant_id": child.header.tenant,
+                "reverse_path": child.header.envelope.reverse_path,
             }
             for _, r in routes
             for child in r.forwards

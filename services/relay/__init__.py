@@ -10,12 +10,16 @@ job is acked as soon as these are committed: from there the rows are the queue, 
 a lease that ended goes on.  Right before the final dot, and with the result, the attempt number
 is checked, so that an attempt that slept too long neither sends nor records.
 
+Each destination has its own number of attempts at a time, which grows with its answers and shrinks
+with its refusals; one that is slow, or does not answer, has a lane of its own (`lanes`), and is
+left alone for a while.  What accounts send is signed with DKIM for the octets that each host gets.
+
 Takes      relay
 Gives      filter (DSNs, through the outbox)
-Reads      records
-Writes     deferred, outcome, quarantine, effect, outbox, trace; records of DSNs
+Reads      records, dkim_key
+Writes     deferred, outcome, quarantine, effect, outbox, trace, dkim_key; records of DSNs
 Talks to   next hops of HOLUB_RELAY_ROUTES and HOLUB_RELAY_NEXT_HOP; or the hosts that MX records
            name, with TLS as HOLUB_RELAY_TLS and signed TLSA records have it
-Standards  RFC 5321, 2920, 3207, 3461, 3464, 4954, 6152, 6531, 7505, 7672, 8689
+Standards  RFC 5321, 2920, 3207, 3461, 3464, 4954, 6152, 6376, 6531, 7505, 7672, 8689
 Failing    leaves rows that come due again; a crash between dot and record sends a second copy
 """

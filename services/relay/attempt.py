@@ -87,7 +87,7 @@ class Attempter:
         except RouteFailed as failed:
             return _all(group, failed.fate)
         except TimeoutError:
-            return _all(group, deferred("4.4.2", f"not done in {self._seconds:.0f} s", domain))
+            return _all(group, _late(self._seconds, domain))
         except KeyUnreadable as error:
             return _all(group, deferred("4.3.0", f"a fault of ours: {error}"))
         except BlobError as error:
@@ -101,7 +101,8 @@ class Attempter:
                 return await self._hand_over(hop, parcel)
             except (ConnectionLost, NotBegun) as error:
                 status = getattr(error, "status", "4.4.1")
-                fates = _all(parcel.recipients, deferred(status, str(error), str(hop)))
+                why = deferred(status, str(error), str(hop), general=True)
+                fates = _all(parcel.recipients, why)
         return fates
 
     async def _hand_over(self, hop: NextHop, parcel: Parcel) -> dict[int, Fate]:
@@ -148,6 +149,10 @@ class Attempter:
         if signing is None or not signers:
             return None
         return lambda parcel: signing.fields(header.mail_id, signers, parcel)
+
+
+def _late(seconds: float, domain: str) -> Fate:
+    return deferred("4.4.2", f"not done in {seconds:.0f} s", domain, general=True)
 
 
 def _all(group: tuple[Recipient, ...], fate: Fate) -> dict[int, Fate]:

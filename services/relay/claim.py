@@ -7,9 +7,10 @@ recorded under an older number is refused.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from sqlalchemy import ColumnElement, delete, extract, func, select, tuple_, update
@@ -21,6 +22,8 @@ from libs.common.jobs import Recipient, RelayJob, decode, encode
 
 MOST_ROWS = 500
 """Rows that are looked at to find what is due."""
+ROUND_SECONDS = 5
+"""Of the times until which rows are put off."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -39,6 +42,8 @@ class Claim:
 
     job: RelayJob
     units: tuple[Unit, ...]
+    orders: Mapping[int, str] = field(default_factory=dict)
+    """Ordinals that are not to be tried but to be bounced, and why."""
 
     def recipient(self, n: int) -> Recipient:
         """The recipient with this ordinal."""
@@ -52,12 +57,28 @@ async def database_now(transaction: Transaction) -> float:
     return time.time()
 
 
+PutOff = Callable[[str], float]
+"""Seconds until a job for this domain may come again; 0: claim it."""
+
+
 async def claim_new(
-    transaction: Transaction, jobs: Sequence[RelayJob], owner: str, seconds: float
+    transaction: Transaction,
+    jobs: Sequence[RelayJob],
+    owner: str,
+    seconds: float,
+    wait_for: PutOff = lambda _: 0.0,
 ) -> list[Claim]:
-    """Rows for jobs from the queue; recipients that have a row or an outcome are left out."""
+    """Rows for jobs from the queue; recipients that have a row or an outcome are left out.
+
+    What is put off has rows too, but is nobody's until it is due.
+    """
     now = await database_now(transaction)
-    rows = [_row(job, n, owner, now, seconds) for job in jobs for n in job.recipients]
+    waits = [wait_for(job.domain) for job in jobs]
+    rows = [
+        _waiting(job, n, now + wait) if wait else _row(job, n, owner, now, seconds)
+        for job, wait in zip(jobs, waits, strict=True)
+        for n in job.recipients
+    ]
     rows.sort(key=lambda row: (row["mail_id"], row["n"]))
     new = await transaction.insert_new(deferred, rows, ("mail_id", "n"))
     keys = {(str(row["mail_id"]), int(row["n"])) for row in new}
@@ -65,7 +86,7 @@ async def claim_new(
     # comes again while its outcome is recorded finds either the row or the outcome.
     keys -= await _drop_finished(transaction, keys)
     claims = []
-    for job in jobs:
+    for job in (job for job, wait in zip(jobs, waits, strict=True) if not wait):
         units = [Unit(job.header.mail_id, n, 1) for n in job.recipients]
         ours = tuple(unit for unit in units if (unit.mail_id, unit.n) in keys)
         keys -= {(unit.mail_id, unit.n) for unit in ours}
@@ -101,29 +122,55 @@ def _row(job: RelayJob, n: int, owner: str, now: float, seconds: float) -> dict[
         "next_attempt_at": now,
         "lease_owner": owner,
         "lease_until": now + seconds,
+        "last_reply": "",
         "job": encode(_alone(job, recipient)),
+        "tenant_id": header.tenant,
+        "reverse_path": header.envelope.reverse_path,
     }
+
+
+def _waiting(job: RelayJob, n: int, at: float) -> dict[str, object]:
+    why = f"waits for its turn at {job.domain}"
+    unclaimed = {"attempts": 0, "lease_owner": "", "lease_until": 0.0}
+    return {**_row(job, n, "", at, 0.0), **unclaimed, "next_attempt_at": at, "last_reply": why}
 
 
 def _alone(job: RelayJob, recipient: Recipient) -> RelayJob:
     """The job for one recipient: a row must not grow with the number of the others."""
-    replace = msgspec.structs.replace
-    envelope = replace(job.header.envelope, recipients=(recipient,))
-    header = replace(job.header, envelope=envelope)
-    return replace(job, header=header, recipients=(recipient.n,))
+    changed = msgspec.structs.replace
+    envelope = changed(job.header.envelope, recipients=(recipient,))
+    header = changed(job.header, envelope=envelope)
+    return changed(job, header=header, recipients=(recipient.n,))
 
 
-async def claim_due(transaction: Transaction, owner: str, seconds: float, most: int) -> list[Claim]:
-    """Take up to `most` groups of rows that are due and that nobody holds."""
+async def claim_due(
+    transaction: Transaction,
+    owner: str,
+    seconds: float,
+    most: int,
+    wait_for: PutOff = lambda _: 0.0,
+) -> list[Claim]:
+    """Take up to `most` groups of rows that are due and that nobody holds; put off the others."""
     now = await database_now(transaction)
     due = (deferred.c.next_attempt_at <= now) & (deferred.c.lease_until <= now)
-    first = select(deferred.c.mail_id, deferred.c.domain).where(due)
+    first = select(deferred.c.mail_id, deferred.c.domain, deferred.c.order).where(due)
     first = first.order_by(deferred.c.next_attempt_at).limit(MOST_ROWS)
-    groups = list(dict.fromkeys((r.mail_id, r.domain) for r in await transaction.rows(first)))
+    found = {(r.mail_id, r.domain): r.order for r in await transaction.rows(first)}
+    # What is not tried waits for nobody.
+    waits = {g: 0.0 if order else wait_for(g[1]) for g, order in found.items()}
+    await _put_off(transaction, {g: now + wait for g, wait in waits.items() if wait}, due)
+    groups = [group for group, wait in waits.items() if not wait]
     if not groups:
         return []
     query = (
-        select(deferred.c.mail_id, deferred.c.n, deferred.c.attempts, deferred.c.job)
+        select(
+            deferred.c.mail_id,
+            deferred.c.n,
+            deferred.c.attempts,
+            deferred.c.job,
+            deferred.c.order,
+            deferred.c.order_why,
+        )
         .where(due, tuple_(deferred.c.mail_id, deferred.c.domain).in_(groups[:most]))
         .order_by(deferred.c.mail_id, deferred.c.n)
         .with_for_update(skip_locked=True)
@@ -137,10 +184,30 @@ async def claim_due(transaction: Transaction, owner: str, seconds: float, most: 
         .where(keys)
         .values(lease_owner=owner, lease_until=now + seconds, attempts=deferred.c.attempts + 1)
     )
-    return _claims(
+    claims = _claims(
         (decode(bytes(row.job), RelayJob), Unit(row.mail_id, row.n, row.attempts + 1))
         for row in rows
     )
+    orders = {(row.mail_id, row.n): row.order_why for row in rows if row.order == "bounce"}
+    return [_with_orders(item, orders) for item in claims] if orders else claims
+
+
+def _with_orders(item: Claim, orders: Mapping[tuple[str, int], str]) -> Claim:
+    mail_id = item.job.header.mail_id
+    mine = {u.n: orders[mail_id, u.n] for u in item.units if (mail_id, u.n) in orders}
+    return replace(item, orders=mine)
+
+
+async def _put_off(
+    transaction: Transaction, until: Mapping[tuple[str, str], float], due: ColumnElement[bool]
+) -> None:
+    """Due later, without an attempt; one statement for each time, so times are rounded."""
+    by_time: dict[float, list[tuple[str, str]]] = {}
+    for group, at in sorted(until.items()):
+        by_time.setdefault(math.ceil(at / ROUND_SECONDS) * ROUND_SECONDS, []).append(group)
+    for at, groups in sorted(by_time.items()):
+        mine = tuple_(deferred.c.mail_id, deferred.c.domain).in_(groups)
+        await transaction.execute(update(deferred).where(mine, due).values(next_attempt_at=at))
 
 
 def _claims(items: Iterable[tuple[RelayJob, Unit]]) -> list[Claim]:
@@ -153,10 +220,10 @@ def _claims(items: Iterable[tuple[RelayJob, Unit]]) -> list[Claim]:
         known = {r.n: r for job, _ in group for r in job.header.envelope.recipients}
         units = tuple(unit for _, unit in group)
         recipients = tuple(known[n] for n in sorted(known))
-        job, replace = group[0][0], msgspec.structs.replace
-        envelope = replace(job.header.envelope, recipients=recipients)
-        header = replace(job.header, envelope=envelope)
-        job = replace(job, header=header, recipients=tuple(unit.n for unit in units))
+        job, changed = group[0][0], msgspec.structs.replace
+        envelope = changed(job.header.envelope, recipients=recipients)
+        header = changed(job.header, envelope=envelope)
+        job = changed(job, header=header, recipients=tuple(unit.n for unit in units))
         claims.append(Claim(job, units))
     return claims
 
@@ -186,6 +253,15 @@ async def release(transaction: Transaction, owner: str, units: Sequence[Unit]) -
     await transaction.execute(
         update(deferred).where(_held(owner, units)).values(lease_owner="", lease_until=0.0)
     )
+
+
+async def put_off(
+    transaction: Transaction, owner: str, units: Sequence[Unit], seconds: float
+) -> None:
+    """Give up claims of which nothing was sent, until later."""
+    at = await database_now(transaction) + seconds
+    values = {"lease_owner": "", "lease_until": 0.0, "next_attempt_at": at}
+    await transaction.execute(update(deferred).where(_held(owner, units)).values(**values))
 
 
 def _held(owner: str, units: Sequence[Unit]) -> ColumnElement[bool]:

@@ -26,6 +26,8 @@ class Fate:
     text: str
     host: str = ""
     """The host that said it; empty: we decided this ourselves."""
+    general: bool = False
+    """It is about the destination as a whole, so other mail would fare no better now."""
 
     @property
     def why(self) -> str:
@@ -44,9 +46,9 @@ def of_answer(answer: Answer, host: str, *, rcpt: bool = False) -> Fate:
     return Fate(result, answer.status, str(answer), host)
 
 
-def deferred(status: str, text: str, host: str = "") -> Fate:
+def deferred(status: str, text: str, host: str = "", *, general: bool = False) -> Fate:
     """Try again later."""
-    return Fate(Result.DEFERRED, status, text, host)
+    return Fate(Result.DEFERRED, status, text, host, general)
 
 
 def bounced(status: str, text: str, host: str = "") -> Fate:

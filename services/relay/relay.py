@@ -19,7 +19,9 @@ from libs.common.runtime.telemetry import record_steps
 from services.relay import claim
 from services.relay.attempt import Attempt, Attempter
 from services.relay.claim import Claim, Unit
-from services.relay.fate import Fate, deferred
+from services.relay.destinations import Admission, Destinations
+from services.relay.fate import Fate, bounced, deferred
+from services.relay.lanes import Lanes, Turn
 from services.relay.results import Results
 from services.relay.settings import RelaySettings
 from services.relay.settle import Report, Settled, settle
@@ -51,37 +53,51 @@ class Relay:
         self._attempter = attempter
         self._settings = settings
         self._owner = owner
-        self._slots = asyncio.Semaphore(settings.at_once)
+        most = settings.at_once_by_destination
+        self._destinations = Destinations(most, max(settings.delays))
+        self._lanes = Lanes(
+            self._destinations, settings.at_once, settings.slow_seconds, self._count
+        )
         self._in_hand: dict[asyncio.Task[None], Attempt] = {}
         self._stopping = False
         self._room = asyncio.Event()
         self._room.set()
         self._fences: Together[tuple[Unit, ...], bool] = Together(self._check)
+        self._put_offs: Together[tuple[tuple[Unit, ...], float], None] = Together(self._put_off)
         self._reports: Together[Report, set[Unit]] = Together(self._settle)
 
     async def handle(self, leases: Sequence[Lease]) -> None:
         """Claim jobs from the queue; once the rows are committed the jobs may be acked."""
         jobs = [decode(lease.body, RelayJob) for lease in leases]
-        # A message in a slow hand holds one slot, and never the jobs behind it.
         await self._room.wait()
+        seconds, admission = self._settings.lease_seconds, self._admission()
         claims = await self._database.retry(
-            lambda tx: claim.claim_new(tx, jobs, self._owner, self._settings.lease_seconds)
+            lambda tx: claim.claim_new(tx, jobs, self._owner, seconds, admission.put_off)
         )
         await failpoint("relay.after_claim")
         self._take_in_hand(claims)
 
     async def poll(self) -> int:
-        """Claim rows that are due; how many claims that made."""
-        most = self._settings.at_once - len(self._in_hand)
+        """Claim rows that are due; how many there were, with those that were put off."""
+        most = self._most - self._destinations.quick_in_hand
         if most <= 0:
             return 0
+        seconds, admission = self._settings.lease_seconds, self._admission()
         claims = await self._database.retry(
-            lambda tx: claim.claim_due(tx, self._owner, self._settings.lease_seconds, most)
+            lambda tx: claim.claim_due(tx, self._owner, seconds, most, admission.put_off)
         )
         if claims:
             await failpoint("relay.after_claim")
         self._take_in_hand(claims)
-        return len(claims)
+        return len(claims) + admission.refused
+
+    @property
+    def _most(self) -> int:
+        """Claims in hand in each lane: as many as run may wait, so that none has to."""
+        return 2 * self._settings.at_once
+
+    def _admission(self) -> Admission:
+        return Admission(self._destinations, time.monotonic(), self._most)
 
     async def poll_for_ever(self) -> None:
         """Look for what is due until cancelled; at once again while there is more."""
@@ -136,13 +152,16 @@ class Relay:
     def _take_in_hand(self, claims: Sequence[Claim]) -> None:
         for item in claims:
             attempt = Attempt(item)
-            task = asyncio.create_task(self._run(attempt))
+            work = self._end_without(attempt) if item.orders else self._run(attempt)
+            task = asyncio.create_task(work)
             self._in_hand[task] = attempt
+            self._destinations.take(item.job.domain)
             task.add_done_callback(self._let_go)
         self._count()
 
     def _let_go(self, task: asyncio.Task[None]) -> None:
         attempt = self._in_hand.pop(task)
+        self._destinations.let_go(attempt.claim.job.domain)
         self._count()
         if not task.cancelled() and (error := task.exception()):
             # Its rows come due again when the lease ends: renewal keeps only what is in hand.
@@ -151,19 +170,44 @@ class Relay:
 
     def _count(self) -> None:
         _IN_HAND.set(len(self._in_hand))
-        if self._stopping or len(self._in_hand) < self._settings.at_once:
+        # Slow destinations are bounded by `Admission`, and never hold up the others here.
+        if self._stopping or self._destinations.quick_in_hand < self._most:
             self._room.set()
         else:
             self._room.clear()
 
     async def _run(self, attempt: Attempt) -> None:
-        async with self._slots:
+        domain = attempt.claim.job.domain
+        async with self._lanes.turn(domain) as turn:
             units = attempt.claim.units
+            if wait := self._destinations.closed_for(domain, time.monotonic()):
+                # What was found out while it waited for its turn is good enough for it.
+                turn.skipped = True
+                await self._put_offs.do((units, wait))
+                return
             for start in range(0, len(units), MOST_RECIPIENTS):
                 # What one transaction ended is recorded before the next one begins.
-                await self._try(attempt, units[start : start + MOST_RECIPIENTS])
+                await self._try(attempt, units[start : start + MOST_RECIPIENTS], turn)
 
-    async def _try(self, attempt: Attempt, units: tuple[Unit, ...]) -> None:
+    async def _end_without(self, attempt: Attempt) -> None:
+        """Bounce what an administrator gave up, untried; the others of the claim are due again."""
+        orders, units = attempt.claim.orders, attempt.claim.units
+        ended = [unit for unit in units if unit.n in orders]
+        fates = {unit.n: bounced("5.0.0", orders[unit.n]) for unit in ended}
+        others = tuple(unit for unit in units if unit.n not in orders)
+        if others:
+            await self._put_offs.do((others, 0.0))
+        await self._finish(attempt, ended, fates, 0.0)
+
+    async def _put_off(self, groups: Sequence[tuple[tuple[Unit, ...], float]]) -> list[None]:
+        async def work(transaction: Transaction) -> None:
+            for units, seconds in groups:
+                await claim.put_off(transaction, self._owner, units, seconds)
+
+        await self._database.retry(work)
+        return [None] * len(groups)
+
+    async def _try(self, attempt: Attempt, units: tuple[Unit, ...], turn: Turn) -> None:
         start = time.monotonic()
         header = attempt.claim.job.header
         mail_id = header.mail_id
@@ -178,6 +222,7 @@ class Relay:
             log.exception("attempt failed", mail_id=mail_id)
             why = deferred("4.3.0", f"a fault of ours: {type(error).__name__}")
             fates = {unit.n: why for unit in units}
+        turn.refused = any(fate.general for fate in fates.values())
         took = time.monotonic() - start
         _SECONDS.observe(took)
         record_steps(QUEUE, [(mail_id, header.traceparent)], time.time() - took)

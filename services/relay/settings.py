@@ -62,8 +62,15 @@ class RelaySettings(HolubSettings):
     dkim_rotate_days: float = Field(default=0, ge=0)
     """New keys are made when the last ones are so old; 0: only by `holub dkim rotate`."""
 
-    at_once: int = Field(default=20, ge=1, le=1000)
-    """Attempts under way at the same time in one process; each has a connection."""
+    at_once: int = Field(default=50, ge=1, le=1000)
+    """Attempts under way at the same time in one process; each has a connection.  As many again
+    may be under way at destinations that are slow or do not answer."""
+
+    at_once_by_destination: int = Field(default=20, ge=1, le=1000)
+    """The most at one domain; a new one begins with 4, and answers let it grow."""
+
+    slow_seconds: float = Field(default=5, gt=0)
+    """An attempt that takes longer makes room for those at other destinations."""
 
     connect_seconds: float = Field(default=30, gt=0)
     """Until the connection stands."""

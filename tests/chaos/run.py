@@ -222,7 +222,8 @@ class Play:
         relays = sum(death.role in ("relay", "all") for death in deaths)
         budget = Budget(
             ghosts=_CONNECTIONS * (len(deaths) + nemesis.outages),
-            extras=RELAY_AT_ONCE * (relays + nemesis.outages),
+            # Two lanes, each with so many attempts (services/relay/lanes.py).
+            extras=2 * RELAY_AT_ONCE * (relays + nemesis.outages),
         )
         checks = judge.verdict(budget)
         fired = {name for name in discover(ROOT) if self._failpoints.fired(name)}

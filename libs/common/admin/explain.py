@@ -20,7 +20,7 @@ _STATES = {
 _NEXT = {
     "quarantined": "an administrator sees it with: holub quarantine list",
     "parked": "look with: holub parked list; put it back with: holub parked replay ID",
-    "deferred": "see what waits with: holub queue list",
+    "deferred": "see what waits with: holub queue waiting",
 }
 
 

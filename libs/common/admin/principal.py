@@ -28,7 +28,9 @@ def _both(*names: str) -> frozenset[str]:
 
 _OWN = _both("self", "scripts", "quarantine") | {"trace:read"}
 _DOMAIN = (
-    _OWN | _both("accounts", "aliases", "mailboxes", "blocks") | {"domains:read", "doctor:read"}
+    _OWN
+    | _both("accounts", "aliases", "mailboxes", "blocks", "queue")
+    | {"domains:read", "doctor:read"}
 )
 _TENANT = _DOMAIN | _both("domains", "keys") | {"audit:read"}
 _SUPPORT = frozenset(
@@ -42,6 +44,7 @@ _SUPPORT = frozenset(
         "trace",
         "doctor",
         "blocks",
+        "queue",
     )
 ) | {"self:read"}
 

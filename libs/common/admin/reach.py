@@ -9,7 +9,16 @@ from sqlalchemy import ColumnElement, Select, false, func, or_, select, true
 from libs.common.accounts.account import split_address
 from libs.common.admin.principal import Principal, Role
 from libs.common.db import Transaction
-from libs.common.db.schema import account, alias, api_key, block, domain, domain_part, mailbox
+from libs.common.db.schema import (
+    account,
+    alias,
+    api_key,
+    block,
+    deferred,
+    domain,
+    domain_part,
+    mailbox,
+)
 
 Condition = ColumnElement[bool]
 AUTH_ACCOUNT = "auth:account/"
@@ -69,6 +78,17 @@ def blocks(who: Principal) -> Condition:
     ours = domain_part(block.c.key).in_(select(domain.c.name).where(domains(who)))
     within: Condition = block.c.key.startswith(AUTH_ACCOUNT) & ours
     return within
+
+
+def waiting(who: Principal) -> Condition:
+    """What waits to leave: the tenant's, or of senders in the domains named."""
+    if who.everywhere:
+        return true()
+    mine = deferred.c.tenant_id == who.tenant_id
+    if who.role is Role.DOMAIN:
+        theirs: Condition = domain_part(deferred.c.reverse_path).in_(sorted(who.domains))
+        return mine & theirs
+    return mine if who.role in (Role.TENANT, Role.SUPPORT) else false()
 
 
 async def recipients(transaction: Transaction, who: Principal, column: Any) -> Condition:

@@ -547,7 +547,18 @@ deferred = Table(
     Column("last_reply", Text, nullable=False, server_default=""),
     # The RelayJob of this message and domain, as JSON.
     Column("job", LargeBinary, nullable=False),
+    # 0 and "": a row of an older version, which only the platform's administrator sees.
+    Column("tenant_id", Id, nullable=False, server_default="0"),
+    Column("reverse_path", Text, nullable=False, server_default=""),
+    # What an administrator wants: nothing, hold (next_attempt_at is HELD), bounce (with why).
+    Column("order", Text, nullable=False, server_default=""),
+    Column("order_why", Text, nullable=False, server_default=""),
 )
+HELD = 253402300799.0
+"""The next attempt of what is held: never, and behind all others in the index."""
+Index("ix_deferred_tenant_id", deferred.c.tenant_id, deferred.c.mail_id, deferred.c.n)
+Index("ix_deferred_reverse_path", deferred.c.reverse_path)
+Index("ix_deferred_recipient", deferred.c.recipient)
 Index("ix_deferred_next_attempt_at", deferred.c.next_attempt_at)
 Index("ix_deferred_domain", deferred.c.domain)
 

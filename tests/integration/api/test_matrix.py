@@ -65,6 +65,13 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/self/recoverable/restore"): lambda side: {"mailbox": "INBOX"},
     ("PATCH", "/self"): lambda side: {"name": "changed"},
     ("POST", "/self/app-passwords"): lambda side: {"name": "fresh"},
+    ("POST", "/queue/cancel"): lambda side: {
+        "mail_id": side.queued,
+        "recipient": "x1@elsewhere.example",
+    },
+    ("POST", "/queue/hold"): lambda side: {"mail_id": side.queued},
+    ("POST", "/queue/release"): lambda side: {"mail_id": side.queued},
+    ("POST", "/queue/retry"): lambda side: {"sender": side.account},
     ("POST", "/keys"): lambda side: {
         "name": "fresh",
         "role": "support",
@@ -76,6 +83,8 @@ BODIES: dict[tuple[str, str], Any] = {
 
 def path_of(path: str, side: Side, world: World) -> str:
     """The path with the names of one side in it."""
+    if path.startswith("/queue/"):
+        return path.replace("{mail_id}", side.queued).replace("{n}", "0")
     if path.startswith("/parked"):
         return path.replace("{id}", str(world.parked))
     names = {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from libs.common.accounts.credential import hash_password
 from libs.common.admin import (
@@ -26,17 +26,20 @@ from libs.common.admin import (
 )
 from libs.common.admin.principal import Role, local_operator
 from libs.common.blobstore import open_blobstore
+from libs.common.blobstore.protocol import BlobRef
 from libs.common.db import Database
 from libs.common.db.schema import (
     audit,
     block,
+    deferred,
     idempotency,
     message,
     outcome,
     parked,
     quarantine,
+    tenant,
 )
-from libs.common.jobs import Envelope, Recipient, RecordHeader, new_mail_id
+from libs.common.jobs import Envelope, Recipient, RecordHeader, RelayJob, encode, new_mail_id
 from libs.common.jobs.record import encode_header
 from libs.common.queue import open_queue
 from libs.common.runtime.health import Health
@@ -59,6 +62,8 @@ class Side:
     keys: dict[str, str] = field(default_factory=dict)
     key_ids: dict[str, int] = field(default_factory=dict)
     mail_id: str = ""
+    queued: str = ""
+    """A message to two others, which waits."""
 
     @property
     def domain(self) -> str:
@@ -154,6 +159,7 @@ async def _side(platform: Platform, name: str, sealer: Sealer) -> Side:
         key = await keys.create_key(database, ROOT, f"{name} {role}", role=Role(role), **values)
         side.keys[role], side.key_ids[role] = key["key"], key["id"]
     side.mail_id = await hold_mail(platform, side.account)
+    side.queued = await _queued(database, side)
     return side
 
 
@@ -238,6 +244,34 @@ async def add_mail(
                 *(TraceRow(mail_id, "storage", state, n, r) for n, r in enumerate(recipients)),
             ],
         )
+    return mail_id
+
+
+async def _queued(database: Database, side: Side) -> str:
+    mail_id, now = new_mail_id(), time.time()
+    to = tuple(Recipient(n, f"x{n}@elsewhere.example") for n in range(2))
+    async with database.transaction() as transaction:
+        tenant_id = await transaction.scalar(select(tenant.c.id).where(tenant.c.name == side.name))
+        envelope = Envelope(side.account, to)
+        header = RecordHeader(mail_id, now, envelope, tenant=int(tenant_id))
+        job = RelayJob(
+            BlobRef("mail/2026/01/01/00/x", 0, 10), header, 10, "elsewhere.example", (0, 1)
+        )
+        rows = [
+            {
+                "mail_id": mail_id,
+                "n": r.n,
+                "recipient": r.address,
+                "domain": job.domain,
+                "received_at": now,
+                "next_attempt_at": now + 3600,
+                "job": encode(job),
+                "tenant_id": tenant_id,
+                "reverse_path": side.account,
+            }
+            for r in to
+        ]
+        await transaction.insert(deferred, rows)
     return mail_id
 
 

@@ -1,0 +1,89 @@
+"""A host that keeps us waiting beside one that does not: order and completion, no stopwatch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from libs.common.db.schema import deferred, outcome
+from services.platform import Platform
+from tests.integration.relay.host import Host, Script
+from tests.integration.relay.mail import eventually, put, relaying, rows, stored
+
+
+@pytest.fixture
+async def quick() -> AsyncIterator[Host]:
+    other = Host()
+    await other.start()
+    yield other
+    other.stop()
+
+
+async def relayed_to(platform: Platform, domain: str) -> int:
+    return sum(row.recipient.endswith(domain) for row in await rows(platform, outcome))
+
+
+async def test_a_tarpit_does_not_fill_the_places_of_others(
+    platform: Platform, host: Host, quick: Host, environment: pytest.MonkeyPatch
+) -> None:
+    """With two places and a host that says nothing for ever, all mail for the other one leaves."""
+    release = asyncio.Event()
+
+    async def wait() -> None:
+        await release.wait()
+
+    host.script = Script(before_answer=lambda: asyncio.ensure_future(wait()))
+    environment.setenv("HOLUB_RELAY_ROUTES", f"quick.test=127.0.0.1:{quick.port}")
+    environment.setenv("HOLUB_RELAY_AT_ONCE", "2")
+    environment.setenv("HOLUB_RELAY_SLOW_SECONDS", "0.2")
+    stuck = [await stored(platform, f"u{n}@tarpit.test", domain="tarpit.test") for n in range(20)]
+    fine = [await stored(platform, f"u{n}@quick.test", domain="quick.test") for n in range(20)]
+
+    async with relaying(platform):
+        await put(platform, *stuck)
+        await eventually(lambda: begun(host))
+        await put(platform, *fine)
+        await eventually(lambda: all_there(platform, "quick.test", 20))
+        assert host.taken == []
+        # Nothing is lost meanwhile: each one is in hand or a row.
+        assert len(await rows(platform, deferred)) == 20
+        release.set()
+        await eventually(lambda: all_there(platform, "tarpit.test", 20), 60)
+
+    assert len(host.taken) == 20
+    assert len(quick.taken) == 20
+
+
+async def begun(host: Host) -> bool:
+    return "DATA" in host.lines
+
+
+async def all_there(platform: Platform, domain: str, count: int) -> bool:
+    return await relayed_to(platform, domain) == count
+
+
+async def test_a_destination_that_is_away_is_left_alone_until_it_answers_again(
+    platform: Platform, host: Host, environment: pytest.MonkeyPatch
+) -> None:
+    """Twenty messages for a dead host make a few connections, not twenty; none is given up."""
+    environment.setenv("HOLUB_RELAY_AT_ONCE_BY_DESTINATION", "1")
+    environment.setenv("HOLUB_RELAY_DELAYS_SECONDS", "2")
+    host.script.greeting = "421 4.3.2 not now"
+    jobs = [await stored(platform, f"u{n}@other.test") for n in range(20)]
+
+    async with relaying(platform):
+        await put(platform, *jobs)
+        await eventually(lambda: all_waiting(platform, 20))
+        tried = host.connections
+        host.script.greeting = "220 mx.other.test ESMTP"
+        await eventually(lambda: all_there(platform, "other.test", 20), 60)
+
+    assert 1 <= tried <= 6
+    assert len(host.taken) == 20
+
+
+async def all_waiting(platform: Platform, count: int) -> bool:
+    found = await rows(platform, deferred)
+    return len(found) == count and not any(row.lease_owner for row in found)
