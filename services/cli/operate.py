@@ -97,7 +97,7 @@ def queue_retry(
     tenant: Tenant = "",
     why: Why = "",
 ) -> None:
-    """Try now, whenever the next attempt was due."""
+    """Try now, whenever the next attempt was due; what is held stays held."""
     _order("retry", "tried now", _which(mail_id, sender, recipient, to, tenant), why=why)
 
 

@@ -50,6 +50,7 @@ class Lanes:
         self._slow_seconds = slow_seconds
         self._running = {False: 0, True: 0}
         self._waiting: OrderedDict[str, deque[Turn]] = OrderedDict()
+        self._late: dict[Turn, None] = {}
 
     @asynccontextmanager
     async def turn(self, domain: str) -> AsyncIterator[Turn]:
@@ -87,18 +88,29 @@ class Lanes:
     def _end(self, turn: Turn) -> None:
         self._running[turn.slow] -= 1
         self._destinations.of(turn.domain).running -= 1
+        self._late.pop(turn, None)
+        self._move_over()
         self._grant()
 
     def go_over(self, turn: Turn) -> None:
-        """To the slow lane, when there is room; its place is free for others."""
+        """To the slow lane, as soon as there is room; its place is free for others."""
         turn.late = True
         self._destinations.set_slow(turn.domain, True)
         self._changed()
-        if not turn.slow and self._running[True] < self._most:
+        if turn.slow:
+            return
+        self._late[turn] = None
+        self._move_over()
+        self._grant()
+
+    def _move_over(self) -> None:
+        """Late turns of the quick lane to the slow one while it has room, the oldest first."""
+        while self._late and self._running[True] < self._most:
+            turn = next(iter(self._late))
+            del self._late[turn]
+            turn.slow = True
             self._running[False] -= 1
             self._running[True] += 1
-            turn.slow = True
-            self._grant()
 
     def _grant(self) -> None:
         """Give turns while there are places: to each domain one, and then from the start."""

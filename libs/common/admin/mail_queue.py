@@ -163,8 +163,8 @@ async def _next(
         (deferred.c.mail_id > after[0])
         | ((deferred.c.mail_id == after[0]) & (deferred.c.n > after[1])),
     )
-    if action == "release":
-        query = query.where(deferred.c.order == "hold")
+    if action in _MEETS:
+        query = query.where(deferred.c.order == _MEETS[action])
     query = query.order_by(deferred.c.mail_id, deferred.c.n).limit(MOST)
     return await transaction.rows(query.with_for_update(skip_locked=True))
 
@@ -174,9 +174,11 @@ async def _act(transaction: Transaction, who: Principal, action: str, rows: Any,
     values = {
         "hold": {"order": "hold", "order_why": text, "next_attempt_at": HELD},
         "release": {"order": "", "order_why": "", "next_attempt_at": now},
-        "retry": {"order": "", "order_why": "", "next_attempt_at": now},
+        "retry": {"next_attempt_at": now},
         "bounce": {"order": "bounce", "order_why": f"given up {text}", "next_attempt_at": now},
     }
+    # An attempt that slept beyond its lease finds at its fence that the row is not its own.
+    nobody = {"lease_owner": "", "lease_until": 0.0}
     by_message: dict[str, list[int]] = {}
     for row in rows:
         by_message.setdefault(row.mail_id, []).append(row.n)
@@ -185,7 +187,7 @@ async def _act(transaction: Transaction, who: Principal, action: str, rows: Any,
         if action == "discard":
             await transaction.execute(delete(deferred).where(mine))
         else:
-            await transaction.execute(update(deferred).where(mine).values(**values[action]))
+            await transaction.execute(update(deferred).where(mine).values(**values[action], **nobody))
     if action == "discard":
         await transaction.insert(outcome, [_discarded(row, text, now) for row in rows], ignore=True)
     steps = [
@@ -195,6 +197,8 @@ async def _act(transaction: Transaction, who: Principal, action: str, rows: Any,
     await write_trace(transaction, steps)
 
 
+_MEETS = {"release": "hold", "retry": ""}
+"""What is held stays held when others of its domain are hurried."""
 _WORDS = {
     "hold": "held",
     "release": "released",

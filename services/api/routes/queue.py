@@ -140,7 +140,7 @@ async def release(database: DatabaseOf, who: Write, chosen: Chosen) -> Any:
 
 @router.post("/retry", response_model=Count)
 async def retry(database: DatabaseOf, who: Write, chosen: Chosen) -> Any:
-    """Try now, whenever the next attempt was due."""
+    """Try now, whenever the next attempt was due; what is held stays held."""
     met = await mail_queue.act(database, who, "retry", chosen.which(), chosen.why)
     return {"recipients": met}
 

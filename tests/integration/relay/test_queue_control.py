@@ -12,6 +12,7 @@ from libs.common.admin.principal import Principal, Role, local_operator
 from libs.common.db.schema import HELD, deferred, outbox, outcome, trace
 from libs.common.jobs import FilterJob, decode
 from services.platform import Platform
+from services.relay import claim
 from tests.integration.relay.host import Host
 from tests.integration.relay.mail import eventually, make_due, put, relaying, rows, states, stored
 
@@ -45,7 +46,8 @@ async def test_what_is_held_stays_though_it_is_due_until_it_is_released(
     mail_id = await waiting(platform, host, "bob@other.test", "eve@other.test")
     assert await act(platform, "hold", "a strange message", recipient="bob@other.test") == 1
 
-    await act(platform, "retry", recipient="eve@other.test")
+    # What is held is not among what a domain's retry meets.
+    assert await act(platform, "retry", domain="other.test") == 1
     async with relaying(platform):
         await eventually(lambda: relayed(platform, 1))
 
@@ -109,6 +111,21 @@ async def test_what_is_on_the_wire_is_not_met(platform: Platform, host: Host) ->
     for action in ("hold", "retry", "bounce", "discard"):
         with pytest.raises(NotFound):
             await act(platform, action, domain="other.test")
+
+
+async def test_an_attempt_that_slept_beyond_its_lease_does_not_send_what_was_held_since(
+    platform: Platform, host: Host
+) -> None:
+    mail_id = await waiting(platform, host, "bob@other.test")
+    unit = claim.Unit(mail_id, 0, 1)
+    async with platform.database.transaction() as transaction:
+        await transaction.execute(update(deferred).values(lease_owner="x", lease_until=1.0))
+        assert await claim.still_ours(transaction, "x", [unit]) == {unit}
+
+    await act(platform, "hold", mail_id=mail_id)
+
+    async with platform.database.transaction() as transaction:
+        assert await claim.still_ours(transaction, "x", [unit]) == set()
 
 
 async def test_rows_are_found_by_all_that_is_given(platform: Platform, host: Host) -> None:

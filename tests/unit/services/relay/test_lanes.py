@@ -80,6 +80,22 @@ async def test_what_takes_long_makes_room_and_those_behind_it_wait_apart() -> No
     assert room.began[-1] == "tarpit/3"
 
 
+async def test_who_found_the_slow_lane_full_goes_over_when_a_place_is_free() -> None:
+    room = Room(1)
+    room.add("tarpit/1")
+    await settled()
+    room.lanes.go_over(room.turns["tarpit/1"])
+    room.add("morass/1", "quick/1")
+    await settled()
+    room.lanes.go_over(room.turns["morass/1"])
+    assert room.began == ["tarpit/1", "morass/1"]
+
+    await room.end("tarpit/1")
+
+    assert room.turns["morass/1"].slow
+    assert room.began[-1] == "quick/1"
+
+
 async def test_one_that_is_given_up_leaves_its_place_to_the_next() -> None:
     room = Room(1)
     room.add("a/1", "a/2", "b/1")
