@@ -132,8 +132,7 @@ class Unpublished:
 
     async def _missing(self, ids: Sequence[str]) -> list[str]:
         async with self._database.reading() as transaction:
-            units, whole = await accounted(transaction, ids)
-        known = {mail_id for mail_id, _ in units} | whole
+            known = (await accounted(transaction, ids)).mail_ids()
         return [mail_id for mail_id in ids if mail_id not in known]
 
     async def _forget_accounted(self) -> None:

@@ -17,7 +17,8 @@ left alone for a while.  What accounts send is signed with DKIM for the octets t
 Takes      relay
 Gives      filter (DSNs, through the outbox)
 Reads      records, dkim_key
-Writes     deferred, outcome, quarantine, effect, outbox, trace, dkim_key; records of DSNs
+Writes     deferred, outcome, quarantine, effect, outbox, trace, dkim_key, watermark; records of
+           DSNs
 Talks to   next hops of HOLUB_RELAY_ROUTES and HOLUB_RELAY_NEXT_HOP; or the hosts that MX records
            name, with TLS as HOLUB_RELAY_TLS and signed TLSA records have it
 Standards  RFC 5321, 2920, 3207, 3461, 3464, 4954, 6152, 6376, 6531, 7505, 7672, 8689

@@ -16,6 +16,7 @@ from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
 from libs.common.runtime.telemetry import record_steps
+from libs.common.trace import Watermark
 from services.relay import claim
 from services.relay.attempt import Attempt, Attempter
 from services.relay.claim import Claim, Unit
@@ -53,6 +54,7 @@ class Relay:
         self._attempter = attempter
         self._settings = settings
         self._owner = owner
+        self.watermark = Watermark(database, QUEUE)
         most = settings.at_once_by_destination
         self._destinations = Destinations(most, max(settings.delays))
         self._lanes = Lanes(
@@ -75,6 +77,7 @@ class Relay:
             lambda tx: claim.claim_new(tx, jobs, self._owner, seconds, admission.put_off)
         )
         await failpoint("relay.after_claim")
+        self.watermark.note(max(job.header.received_at for job in jobs))
         self._take_in_hand(claims)
 
     async def poll(self) -> int:

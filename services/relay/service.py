@@ -69,6 +69,7 @@ async def run(platform: Platform) -> None:
         for task in aside:
             task.cancel()
         await asyncio.gather(*aside, return_exceptions=True)
+        await relay.watermark.close()
         await connections.close()
         await resolver.close()
 

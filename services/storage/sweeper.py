@@ -3,11 +3,14 @@
 The durable record is the promise, the queue only the fast way to keep it.  A (mail_id, recipient)
 without outcome, deferred, quarantine, outbox or parked row, older than the watermark of every
 queue, is put again as a filter job: every queue may be deleted, and nobody has to act (I16).
+What we wrote ourselves (a DSN, a vacation answer) is ours once a row names it as the effect of
+another message; the record alone is left by an attempt that came to nothing, and is not sent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +29,16 @@ from libs.common.queue.protocol import Queue, QueueError
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
 from libs.common.runtime.survive import survive
-from libs.common.trace import TraceRow, accounted, taken_before, write_trace
+from libs.common.trace import (
+    RELAY,
+    Accounts,
+    TraceRow,
+    accounted,
+    caused,
+    planned_to_leave,
+    taken_before,
+    write_trace,
+)
 from services.storage.settings import StorageSettings
 
 log = get_logger(__name__)
@@ -36,7 +48,7 @@ _UNACCOUNTED = Gauge(
     "Recipients of accepted messages past the sweep age that no row accounts for.",
 )
 _CHUNK = 500
-_SWEPT_ORIGINS = (Origin.SMTP, Origin.API)
+_ACCEPTED = (Origin.SMTP, Origin.API)
 _HOUR = 3600.0
 
 
@@ -46,6 +58,31 @@ class Suspect:
 
     entry: IndexEntry
     header: RecordHeader
+
+    @property
+    def units(self) -> set[tuple[str, int]]:
+        """A (mail_id, n) for each recipient."""
+        return {(self.header.mail_id, r.n) for r in self.header.envelope.recipients}
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Which records are old enough to be missed."""
+
+    all: float
+    """Received before this: no queue that all mail goes through has it any more."""
+    leaving: float
+    """The same for relay's queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What was found of some suspects."""
+
+    lost: list[tuple[Suspect, int]]
+    """Accounted for nowhere, and for how many recipients."""
+    open: bool
+    """Some recipient is not at its end, and without a row of its own that leads there."""
 
 
 class Sweeper:
@@ -58,7 +95,7 @@ class Sweeper:
         self._queue = queue
         self._blobs = blobs
         self._settings = settings
-        self._settled: set[datetime] = set()
+        self._next_look: dict[datetime, float] = {}
 
     async def run(self) -> None:
         """Sweep for ever; a backend that is away ends a pass, not the sweeper."""
@@ -69,32 +106,41 @@ class Sweeper:
 
     async def sweep(self, now: float) -> int:
         """One pass at a given time; how many messages were put again."""
-        age = self._settings.sweep_after_seconds
-        before = min(now - age, await taken_before(self._database, self._queue, now, age))
+        lines = await self._lines(now)
         swept = missing = 0
         for hour in await self._hours(now):
-            found = 0
-            async for suspects in self._suspects(hour, before):
-                lost = await self._missing(suspects)
-                found += len(lost)
-                missing += sum(units for _, units in lost)
-                swept += await self._put_again([suspect for suspect, _ in lost], now)
-            if not found and hour.timestamp() + 2 * _HOUR < before:
-                # Everything of this hour is accounted for, and nothing is added to it any more.
-                self._settled.add(hour)
+            lost, still_open = 0, False
+            async for suspects in self._suspects(hour, lines.all):
+                looked = await self._look(suspects, lines)
+                still_open |= looked.open
+                lost += sum(units for _, units in looked.lost)
+                swept += await self._put_again([suspect for suspect, _ in looked.lost], now)
+            missing += lost
+            if not lost and hour.timestamp() + 2 * _HOUR < lines.all:
+                # Nothing is added to this hour any more.  What only a job in a row holds may be
+                # dropped with it, so then there is another look; else this was the last one.
+                again = self._settings.sweep_again_seconds
+                self._next_look[hour] = now + again if still_open else math.inf
         _UNACCOUNTED.set(missing)
         return swept
 
+    async def _lines(self, now: float) -> Lines:
+        age = self._settings.sweep_after_seconds
+        queues = await taken_before(self._database, self._queue, now, age)
+        relay = await taken_before(self._database, self._queue, now, age, RELAY)
+        return Lines(min(now - age, queues), min(now - age, relay))
+
     async def _hours(self, now: float) -> list[datetime]:
         oldest = datetime.fromtimestamp(now - self._settings.sweep_hours * _HOUR, UTC)
-        return [h for h in await self._blobs.hours() if h >= oldest and h not in self._settled]
+        hours = [h for h in await self._blobs.hours() if h >= oldest]
+        return [h for h in hours if self._next_look.get(h, 0.0) <= now]
 
     async def _suspects(self, hour: datetime, before: float) -> AsyncIterator[list[Suspect]]:
         """Records that are swept at all and old enough, in chunks."""
         chunk: list[Suspect] = []
         async for entry in self._blobs.index(hour):
             header = decode_header(entry.header)
-            if header.origin in _SWEPT_ORIGINS and header.received_at < before:
+            if header.origin is not Origin.IMAP and header.received_at < before:
                 chunk.append(Suspect(entry, header))
             if len(chunk) == _CHUNK:
                 yield chunk
@@ -102,18 +148,15 @@ class Sweeper:
         if chunk:
             yield chunk
 
-    async def _missing(self, suspects: Sequence[Suspect]) -> list[tuple[Suspect, int]]:
-        """Those with recipients that nothing accounts for, and how many these are."""
-        ids = [suspect.header.mail_id for suspect in suspects]
+    async def _look(self, suspects: Sequence[Suspect], lines: Lines) -> Looked:
+        """Ask the ledger for all of them at once."""
         async with self._database.reading() as transaction:
-            units, whole = await accounted(transaction, ids)
-        missing = []
-        for suspect in suspects:
-            header = suspect.header
-            count = sum((header.mail_id, r.n) not in units for r in header.envelope.recipients)
-            if count and header.mail_id not in whole:
-                missing.append((suspect, count))
-        return missing
+            rows = await accounted(transaction, [s.header.mail_id for s in suspects])
+            still_open = [s for s in suspects if not s.units <= rows.settled]
+            missed = await _ours(transaction, [s for s in still_open if _missing(s, rows)])
+            waits = await _on_relays_queue(transaction, missed, lines.leaving)
+        counts = [(s, len(_missing(s, rows) - waits)) for s in missed]
+        return Looked([(s, count) for s, count in counts if count], bool(still_open))
 
     async def _put_again(self, suspects: Sequence[Suspect], now: float) -> int:
         """Put filter jobs for those that were not put again lately; how many."""
@@ -158,3 +201,22 @@ class Sweeper:
             transaction,
             [TraceRow(s.header.mail_id, "storage", "swept", why=why, at=now) for s in due],
         )
+
+
+def _missing(suspect: Suspect, rows: Accounts) -> set[tuple[str, int]]:
+    return {unit for unit in suspect.units if not rows.have(*unit)}
+
+
+async def _ours(transaction: Transaction, suspects: Sequence[Suspect]) -> list[Suspect]:
+    """Those that we took responsibility for: accepted, or caused by a message that we had."""
+    children = [s.header.mail_id for s in suspects if s.header.origin not in _ACCEPTED]
+    named = await caused(transaction, children) if children else set()
+    return [s for s in suspects if s.header.origin in _ACCEPTED or s.header.mail_id in named]
+
+
+async def _on_relays_queue(
+    transaction: Transaction, suspects: Sequence[Suspect], line: float
+) -> set[tuple[str, int]]:
+    """Recipients whose jobs may still wait for relay, which makes rows only when it takes them."""
+    newer = [s.header.mail_id for s in suspects if s.header.received_at >= line]
+    return await planned_to_leave(transaction, newer) if newer else set()

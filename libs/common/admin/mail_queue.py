@@ -187,7 +187,9 @@ async def _act(transaction: Transaction, who: Principal, action: str, rows: Any,
         if action == "discard":
             await transaction.execute(delete(deferred).where(mine))
         else:
-            await transaction.execute(update(deferred).where(mine).values(**values[action], **nobody))
+            await transaction.execute(
+                update(deferred).where(mine).values(**values[action], **nobody)
+            )
     if action == "discard":
         await transaction.insert(outcome, [_discarded(row, text, now) for row in rows], ignore=True)
     steps = [

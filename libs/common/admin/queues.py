@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from libs.common.admin.principal import Principal
 from libs.common.db import Database
-from libs.common.db.schema import deferred, message, outbox, outcome, parked, quarantine
+from libs.common.db.schema import deferred, effect, message, outbox, outcome, parked, quarantine
 from libs.common.queue.protocol import QUEUES, Queue
 
 _SETTLING_SECONDS = 60.0
@@ -57,8 +57,11 @@ async def unaccounted(database: Database) -> int:
         select(table.c.mail_id).where(table.c.mail_id == message.c.mail_id).exists()
         for table in (outcome, deferred, quarantine, outbox, parked)
     ]
+    ours = message.c.origin.in_(["smtp", "api"]) | (
+        select(effect.c.child).where(effect.c.child == message.c.mail_id).exists()
+    )
     query = select(func.count()).where(
-        message.c.origin.in_(["smtp", "api"]),
+        ours,
         message.c.received_at.between(now - _DAY, now - _SETTLING_SECONDS),
         *[~there for there in somewhere],
     )

@@ -12,8 +12,8 @@ from libs.common.jobs.envelope import Client, Envelope
 class Origin(StrEnum):
     """How a message came to us.
 
-    Only `smtp` and `api` records are swept; the others are driven by the database row
-    that made them, and without one they are orphans for GC.
+    `smtp` and `api` records are swept.  `dsn` and `child` ones belong to the row that made them
+    (`effect`, `deferred`), and are swept only when one does; without it they are orphans for GC.
     """
 
     SMTP = "smtp"

@@ -7,6 +7,7 @@ so the sweeper never publishes a backlog into itself (rule 2 of the architecture
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from sqlalchemy import case, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -19,11 +20,15 @@ from libs.common.runtime.survive import survive
 
 log = get_logger(__name__)
 QUEUES = ("filter", "delivery", "storage")
-"""The queues whose watermarks tell what was taken; relay's jobs are rows as well."""
+"""The queues that all mail goes through: while jobs wait there, nothing newer is lost for sure."""
+RELAY = ("relay",)
+"""Only what is planned to leave waits here, so only that is held back by its watermark."""
 
 
-async def taken_before(database: Database, queue: Queue, now: float, margin: float) -> float:
-    """The time before which every job was taken by its consumers (rule 2).
+async def taken_before(
+    database: Database, queue: Queue, now: float, margin: float, queues: Sequence[str] = QUEUES
+) -> float:
+    """The time before which every job was taken by the consumers of these queues (rule 2).
 
     An empty queue holds nothing back; a queue with jobs holds what is newer than the newest job
     that was taken from it, minus a margin in seconds.
@@ -32,7 +37,7 @@ async def taken_before(database: Database, queue: Queue, now: float, margin: flo
         rows = await transaction.rows(select(watermark.c.queue, watermark.c.received_at))
     marks = {row.queue: row.received_at for row in rows}
     line = now
-    for name in QUEUES:
+    for name in queues:
         if (await queue.depth(name)).jobs:
             line = min(line, marks.get(name, 0.0) - margin)
     return line

@@ -14,13 +14,12 @@ from sqlalchemy import func, select, text
 
 from libs.common.blobstore.protocol import BlobError, BlobStore, IndexEntry
 from libs.common.db import Database, Transaction
-from libs.common.db.bulk import in_list
-from libs.common.db.schema import account, alias, deferred, domain, effect, outbox
+from libs.common.db.schema import account, alias, deferred, domain, outbox
 from libs.common.jobs import FilterJob, Origin, Recipient, RecordHeader, encode
 from libs.common.jobs.record import decode_header
 from libs.common.mailstore.folders import MAX_MAILBOXES
 from libs.common.mailstore.saved import saved_again
-from libs.common.trace import TraceRow, accounted, write_trace
+from libs.common.trace import TraceRow, accounted, caused, write_trace
 from services.cli.backup.progress import Progress
 
 LIFETIME = 6 * 86400.0
@@ -116,12 +115,13 @@ class Reconcile:
     ) -> None:
         ids = [header.mail_id for _, header in entries]
         async with self._database.transaction() as transaction:
-            units, whole = await accounted(transaction, ids)
-            notices = await _notices(transaction, ids)
+            found = await accounted(transaction, ids)
+            notices = await caused(transaction, ids)
             lost = []
             for entry, header in entries:
-                left = [r for r in header.envelope.recipients if (header.mail_id, r.n) not in units]
-                if not left or header.mail_id in whole or not _swept(header, notices):
+                mail_id = header.mail_id
+                left = [r for r in header.envelope.recipients if not found.have(mail_id, r.n)]
+                if not left or not _swept(header, notices):
                     continue
                 lost.append((entry, header))
                 self._count(header, left, routes)
@@ -185,11 +185,6 @@ async def _waiting(transaction: Transaction) -> list[MaybeTwice]:
         MaybeTwice(row.mail_id, row.n, row.recipient, row.received_at, why)
         for row in await transaction.rows(query)
     ]
-
-
-async def _notices(transaction: Transaction, ids: Sequence[str]) -> set[str]:
-    query = select(effect.c.child).where(in_list(effect.c.child, ids, transaction.dialect))
-    return {row.child for row in await transaction.rows(query)}
 
 
 async def _put(transaction: Transaction, lost: Sequence[tuple[IndexEntry, RecordHeader]]) -> None:
