@@ -171,14 +171,14 @@ async def _next(
 
 async def _act(transaction: Transaction, who: Principal, action: str, rows: Any, why: str) -> None:
     now, text = time.time(), f"by {who.actor}{': ' if why else ''}{why}"
-    values = {
+    values: dict[str, dict[str, Any]] = {
         "hold": {"order": "hold", "order_why": text, "next_attempt_at": HELD},
         "release": {"order": "", "order_why": "", "next_attempt_at": now},
         "retry": {"next_attempt_at": now},
         "bounce": {"order": "bounce", "order_why": f"given up {text}", "next_attempt_at": now},
     }
     # An attempt that slept beyond its lease finds at its fence that the row is not its own.
-    nobody = {"lease_owner": "", "lease_until": 0.0}
+    nobody: dict[str, Any] = {"lease_owner": "", "lease_until": 0.0}
     by_message: dict[str, list[int]] = {}
     for row in rows:
         by_message.setdefault(row.mail_id, []).append(row.n)
