@@ -106,7 +106,10 @@ async def store(
     header = RecordHeader(
         mail_id=child,
         received_at=now,
-        envelope=Envelope("", (Recipient(0, to, notify="NEVER"),)),
+        # RFC 8689 §5: a report tells of the message, so it is protected as the message was.
+        envelope=Envelope(
+            "", (Recipient(0, to, notify="NEVER"),), requiretls=parent.envelope.requiretls
+        ),
         origin=Origin.DSN,
         tenant=parent.tenant,
         hostname=parent.hostname,

@@ -169,6 +169,7 @@ def _forward(
             (Recipient(0, address),),
             body=job.header.envelope.body,
             smtputf8=job.header.envelope.smtputf8,
+            requiretls=job.header.envelope.requiretls,
         )
         header = msgspec.structs.replace(
             job.header,

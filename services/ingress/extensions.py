@@ -53,6 +53,11 @@ EXTENSIONS = (
         "test_smtplib_upgrades_to_tls",
     ),
     Extension(
+        # RFC 8689 §2: only under TLS; relay sends it on to hosts that promise the same.
+        lambda s: _when(s.tls_active, "REQUIRETLS"),
+        "test_smtplib_requires_tls_for_the_whole_way",
+    ),
+    Extension(
         lambda s: _when(s.xclient, "XCLIENT NAME ADDR HELO"),
         "test_swaks_says_for_whom_it_comes_with_xclient",
     ),

@@ -20,6 +20,7 @@ class MailTransaction:
     reverse_path: Path
     body: str = "7BIT"
     smtputf8: bool = False
+    requiretls: bool = False
     ret: str = ""
     envid: str = ""
     tenant: int = 1
@@ -44,6 +45,7 @@ class MailTransaction:
             tuple(self.recipients),
             body=self.body,
             smtputf8=self.smtputf8,
+            requiretls=self.requiretls,
             ret=self.ret,
             envid=self.envid,
         )

@@ -47,7 +47,12 @@ def dsn_header(parent: RecordHeader, child: str, hostname: str, now: float) -> R
     return RecordHeader(
         mail_id=child,
         received_at=now,
-        envelope=Envelope("", (Recipient(0, parent.envelope.reverse_path, notify="NEVER"),)),
+        # RFC 8689 §5: a report tells of the message, so it is protected as the message was.
+        envelope=Envelope(
+            "",
+            (Recipient(0, parent.envelope.reverse_path, notify="NEVER"),),
+            requiretls=parent.envelope.requiretls,
+        ),
         origin=Origin.DSN,
         tenant=parent.tenant,
         hostname=hostname,

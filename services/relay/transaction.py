@@ -68,7 +68,8 @@ def impossible(parcel: Parcel, extensions: dict[str, str], *, proven: bool = Fal
     envelope = parcel.envelope
     if _UNFIT.search(envelope.reverse_path):
         return bounced("5.1.7", "the reverse-path cannot be written in an SMTP command")
-    if envelope.requiretls and not (proven and "REQUIRETLS" in extensions):
+    asked = envelope.requiretls and envelope.reverse_path  # RFC 8689 §5: not for reports
+    if asked and not (proven and "REQUIRETLS" in extensions):
         # RFC 8689 §4.2.1: TLS with a proven name, to a host that asks the same of the next one.
         return bounced("5.7.30", "REQUIRETLS was asked for, and the next hop cannot promise it")
     if envelope.body == "BINARYMIME":

@@ -28,6 +28,8 @@ async def mail(session: Session, argument: str) -> Reply:
     _check_state(session)
     path, parameters = take_path("FROM", argument, null=True)
     size, transaction = parse_size(parameters), MailTransaction(path)
+    if session.tls:  # elsewhere it is no parameter that we know (RFC 8689 §2)
+        transaction.requiretls = parse_flag(parameters, "REQUIRETLS")
     _take_parameters(transaction, parameters)
     if not (path.is_ascii or transaction.smtputf8):
         raise Refusal(NEEDS_SMTPUTF8)

@@ -257,6 +257,20 @@ def test_smtplib_upgrades_to_tls(holub: Holub) -> None:
         client.sendmail("you@elsewhere.example", [f"carol@{DOMAIN}"], CONTENT)
 
 
+def test_smtplib_requires_tls_for_the_whole_way(holub: Holub) -> None:
+    with holub.smtp() as client:
+        client.ehlo()
+        assert not client.has_extn("requiretls")
+        assert client.mail("you@elsewhere.example", ["REQUIRETLS"])[0] == 555
+        client.starttls(context=holub.tls())
+        client.ehlo()
+        assert client.has_extn("requiretls")
+        assert client.mail("you@elsewhere.example", ["REQUIRETLS=1"])[0] == 501
+        assert client.mail("you@elsewhere.example", ["REQUIRETLS"])[0] == 250
+        assert client.rcpt(f"carol@{DOMAIN}")[0] == 250
+        assert client.data(CONTENT)[0] == 250
+
+
 def test_smtplib_logs_in(holub: Holub) -> None:
     with smtplib.SMTP("localhost", holub.ports["submission"], timeout=40) as client:
         client.ehlo()

@@ -248,6 +248,20 @@ async def test_mail_waits_for_a_daemon_that_is_away(
         assert len(await deliveries(platform, 1)) == 1
 
 
+async def test_the_trace_shows_what_was_found_of_the_client(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(monkeypatch)
+    job = await stored(platform, CONTENT, policy=("dnsbl=score=1:bl.test", "helo=pass"))
+
+    async with filtering(platform):
+        await put(platform, job)
+        await deliveries(platform, 1)
+
+    told = {(row.stage, row.what): row.why for row in await rows(platform, trace)}
+    assert told["ingress", "screened"] == "dnsbl=score=1:bl.test helo=pass"
+
+
 @pytest.mark.parametrize("unscanned", ["tempfail", "hold"])
 async def test_ingress_hears_that_no_scanner_answers_and_that_one_does_again(
     platform: Platform,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import smtplib
+import ssl
 from pathlib import Path
 
 from tests.integration.ingress.ingress import DOMAIN, OTHER_DOMAIN, running
@@ -41,6 +44,22 @@ async def test_recipients_of_another_tenant_are_for_another_transaction(tmp_path
         b"452 4.5.3",
         b"250 2.1.5",
     ]
+
+
+async def test_requiretls_is_kept_with_the_message(
+    tmp_path: Path, tls: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    async with running(tmp_path, tls=tls[0]) as ingress:
+
+        def send() -> None:
+            with smtplib.SMTP("localhost", ingress.ports["mx"]) as client:
+                client.starttls(context=tls[1])
+                options = ["REQUIRETLS"]
+                client.sendmail("a@b.example", [f"alice@{DOMAIN}"], CONTENT, mail_options=options)
+
+        await asyncio.to_thread(send)
+        ((header, _),) = await ingress.records()
+    assert header.envelope.requiretls
 
 
 async def test_dsn_and_other_parameters_are_in_the_envelope_as_they_came(tmp_path: Path) -> None:

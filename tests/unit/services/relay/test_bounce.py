@@ -3,6 +3,7 @@ from __future__ import annotations
 import email
 import email.policy
 
+import msgspec
 import pytest
 
 from libs.common.jobs import Client, Envelope, Origin, Recipient, RecordHeader
@@ -27,6 +28,17 @@ def header(
         origin=Origin(origin),
         client=Client(account=account),
     )
+
+
+def test_a_report_is_protected_as_its_message_was() -> None:
+    """RFC 8689 §5."""
+    parent = header()
+    protected = msgspec.structs.replace(
+        parent, envelope=msgspec.structs.replace(parent.envelope, requiretls=True)
+    )
+
+    assert dsn_header(protected, "child", "mx.test", 0.0).envelope.requiretls
+    assert not dsn_header(parent, "child", "mx.test", 0.0).envelope.requiretls
 
 
 def test_only_a_sender_whom_we_know_gets_a_report() -> None:

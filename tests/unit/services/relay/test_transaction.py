@@ -85,3 +85,11 @@ def test_requiretls_goes_on_only_to_a_host_that_is_proven_and_asks_the_same() ->
     assert impossible(item, {"REQUIRETLS": ""}, proven=True) is None
     assert impossible(item, {}, proven=True) is not None
     assert mail_command(item, {"REQUIRETLS": ""}).endswith(" REQUIRETLS")
+
+
+def test_a_report_of_a_message_with_requiretls_is_not_thrown_away_for_it() -> None:
+    """RFC 8689 §5: but where the next hop knows the parameter, it is asked."""
+    report = parcel(path="", requiretls=True)
+
+    assert impossible(report, {}) is None
+    assert mail_command(report, {"REQUIRETLS": ""}).endswith(" REQUIRETLS")
