@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Literal
 
@@ -164,6 +165,7 @@ class Authenticator:
         return any(one.split()[:1] == ["dmarc=pass"] for one in arc.results[0].split(";")[1:])
 
 
+@lru_cache(maxsize=4096)
 def _is_public(ip: str) -> bool:
     """Whether DNS can say anything of this address."""
     try:

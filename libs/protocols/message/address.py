@@ -8,7 +8,6 @@ even without an `@`.  Text in front of `<...>` is always the display name, so th
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from libs.protocols.message.charset import decode_text, storable
@@ -45,8 +44,7 @@ class Address(NamedTuple):
 GROUP_END = Address(b"", b"", None, None)
 
 
-@dataclass(frozen=True, slots=True)
-class AddressList:
+class AddressList(NamedTuple):
     """The addresses of one field."""
 
     addresses: tuple[Address, ...]

@@ -6,7 +6,7 @@ thing of message/global, so that one is given like any file.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from libs.protocols.message.envelope import envelope
 from libs.protocols.message.mime import Part
@@ -14,8 +14,7 @@ from libs.protocols.message.parameters import Parameters
 from libs.protocols.message.wire import nstring, string
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
+class Wire(NamedTuple):
     """A part in both forms; `cut` says that an address list inside was too long."""
 
     bodystructure: bytes

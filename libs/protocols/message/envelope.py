@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from libs.protocols.message.address import Address, AddressList, parse_addresses
 from libs.protocols.message.header import Header
@@ -11,8 +11,7 @@ from libs.protocols.message.wire import nstring
 _NOBODY = AddressList((), False)
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What IMAP shows of a header section."""
 
     wire: bytes

@@ -7,7 +7,6 @@ together with their continuation lines.  Line breaks are CRLF or bare LF, also m
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
 
@@ -38,8 +37,7 @@ class Field(NamedTuple):
     """Offset after the line break."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """A header section: its fields in order, and where it is in the content."""
 
     fields: tuple[Field, ...]
@@ -48,16 +46,17 @@ class Header:
     """Where the body starts: after the blank line, which belongs to the section."""
     limited: str
     """Why not all fields are here, or the empty string."""
-    _firsts: dict[bytes, bytes] = field(repr=False, compare=False)
+    firsts: dict[bytes, bytes]
+    """The values of the first fields of each name, as `fields` has them."""
 
     def first(self, name: bytes) -> bytes | None:
         """The unfolded value of the first field of this (lower case) name."""
-        value = self._firsts.get(name)
+        value = self.firsts.get(name)
         return None if value is None else unfold(value)
 
     def all(self, name: bytes) -> list[bytes]:
         """The unfolded values of all fields of this (lower case) name."""
-        if name not in self._firsts:
+        if name not in self.firsts:
             return []
         return [unfold(one.value) for one in self.fields if one.name == name]
 

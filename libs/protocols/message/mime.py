@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from libs.protocols.message.header import Header, parse_header
@@ -114,8 +115,7 @@ class Part:
             pending.extend(reversed(part.children))
 
 
-@dataclass(frozen=True, slots=True)
-class Structure:
+class Structure(NamedTuple):
     """The part tree of a content."""
 
     content: bytes

@@ -35,9 +35,12 @@ class PartSpan:
     body_end: int
 
 
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
 def encode_parts(root: Part) -> bytes:
     """The stored form of a part tree."""
-    return json.dumps(_array(root), separators=(",", ":")).encode()
+    return _encode(_array(root)).encode()
 
 
 def find_part(parts: bytes, section: str) -> PartSpan | None:

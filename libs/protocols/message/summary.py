@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from libs.protocols.message.bodystructure import render
 from libs.protocols.message.charset import decode_text, storable
@@ -36,8 +36,7 @@ _BREAKS = re.compile(r"[\r\n\t\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _MESSAGE_ID = re.compile(rb"<[^<>\s]++>")
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(NamedTuple):
     """What is known of a message without its content.  All texts are storable, all in bounds."""
 
     envelope: bytes
