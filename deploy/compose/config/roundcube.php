@@ -5,3 +5,5 @@ $config['imap_conn_options'] = $ssl;
 $config['smtp_conn_options'] = $ssl;
 $config['smtp_user'] = '%u';
 $config['smtp_pass'] = '%p';
+$config['managesieve_conn_options'] = $ssl;
+$config['managesieve_host'] = 'tls://managesieve:4190';

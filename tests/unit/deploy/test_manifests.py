@@ -23,12 +23,18 @@ from libs.common.runtime.settings import HolubSettings, PlatformSettings
 from services.__main__ import ROLES
 
 ROOT = Path(__file__).resolve().parents[3]
-OVERLAYS = ("dev", "prod")
+OVERLAYS = ("dev", "prod", "operators")
 SCHEMAS = ("1.30", "1.37")
 _WORKLOADS = ("Deployment", "StatefulSet")
-_CLUSTER = ("Namespace",)
-# Made by others in the cluster: the API server, cert-manager, the operator of the secrets.
-_BROUGHT = {("Secret", "holub-tls"), ("Secret", "holub-backends"), ("Secret", "holub-canary")}
+_CLUSTER = ("Namespace", "CiliumEgressGatewayPolicy")
+# Made by others in the cluster: cert-manager, the operators of the secrets and of the stores.
+_BROUGHT = {
+    ("Secret", name)
+    for name in (
+        *("holub-tls", "holub-backends", "holub-canary"),
+        *("postgres-app", "rabbitmq-default-user"),
+    )
+}
 
 
 @cache
@@ -81,6 +87,7 @@ def settings_of(role: str) -> dict[str, set[str]]:
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_the_overlay_keeps_to_the_schemas(overlay: str, version: str, tmp_path: Path) -> None:
     custom = ("keda", "monitoring.coreos", "cert-manager", "external-secrets")
+    custom += ("postgresql.cnpg", "rabbitmq.com", "cilium")
     plain = [o for o in objects(overlay) if not any(c in o["apiVersion"] for c in custom)]
     path = tmp_path / "all.yaml"
     path.write_text(yaml.safe_dump_all(plain))
@@ -116,8 +123,11 @@ def test_selectors_meet_their_pods_and_ports_exist(overlay: str) -> None:
             if monitor["spec"]["selector"]["matchLabels"].items() <= labels(w).items()
         ]
         assert {w["metadata"]["name"] for w in seen} >= set(ROLES)
+    operated = {o["metadata"]["name"] for o in of_kind(overlay, "RabbitmqCluster")}
     for budget in of_kind(overlay, "PodDisruptionBudget"):
-        assert any(matches(budget["spec"]["selector"], labels(w)) for w in workloads)
+        selector = budget["spec"]["selector"]
+        own = selector["matchLabels"].get("app.kubernetes.io/name") in operated
+        assert own or any(matches(selector, labels(w)) for w in workloads)
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -175,6 +185,62 @@ def test_references_resolve_and_every_variable_is_a_setting(overlay: str) -> Non
                     assert there or ref.get("optional"), (name, entry["name"])
                 if name in (*ROLES, "canary"):
                     assert entry["name"] in settings_of(name)["known"], (name, entry["name"])
+
+
+def test_every_container_has_the_image_of_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    made = [o for overlay in OVERLAYS for o in of_kind(overlay, *_WORKLOADS, "Job", "CronJob")]
+    made += [o for o in yaml.safe_load_all(kustomize("../edge-hostport")) if "spec" in o]
+    images = {container["image"] for item in made for container in containers(item)}
+
+    assert {image for image in images if "holub" in image} == {f"holub:{version}"}
+    assert all(":" in image and not image.endswith(":latest") for image in images)
+
+
+def test_with_operators_every_role_takes_the_stores_from_them() -> None:
+    found = of_kind("operators", *_WORKLOADS, "Job", "CronJob")
+    kept = {
+        entry["valueFrom"]["secretKeyRef"]["key"]
+        for item in found
+        for container in containers(item)
+        for entry in container.get("env", [])
+        if entry.get("valueFrom", {}).get("secretKeyRef", {}).get("name") == "holub-backends"
+    }
+    assert {"database-url", "queue-url"} & kept == set()
+    assert "blob-url" in kept
+
+
+def test_ingress_behind_a_proxy_is_ingress_that_demands_the_header() -> None:
+    found = {w["metadata"]["name"]: pod(w) for w in of_kind("operators", *_WORKLOADS)}
+    plain, edge = found["ingress"], found["ingress-edge"]
+    own = {e["name"]: e for e in edge["containers"][0]["env"] if "PROXY" in e["name"]}
+    edge["containers"][0]["env"] = [
+        e for e in edge["containers"][0]["env"] if e not in own.values()
+    ]
+    text = yaml.safe_dump(edge).replace("ingress-edge", "ingress")
+
+    assert yaml.safe_load(text) == plain
+    assert own.keys() == {"HOLUB_INGRESS_PROXY_LISTENERS", "HOLUB_INGRESS_PROXY_NETWORKS"}
+    assert own.keys() <= settings_of("ingress")["known"]
+    services = {s["metadata"]["name"]: s["spec"] for s in of_kind("operators", "Service")}
+    assert services["ingress"]["type"] == "ClusterIP"
+    assert services["ingress-edge"]["type"] == "LoadBalancer"
+
+
+def test_host_ports_are_in_a_namespace_of_their_own_and_lead_to_the_ports_of_the_roles() -> None:
+    made = list(yaml.safe_load_all(kustomize("../edge-hostport")))
+    (edge,) = [item for item in made if item["kind"] == "DaemonSet"]
+    main = pod(edge)["containers"][0]
+    roles = main["args"][1:]
+    known = set().union(*(settings_of(role)["known"] for role in roles))
+    base = {w["metadata"]["name"]: ports_of(w) for w in of_kind("prod", *_WORKLOADS)}
+    services = [p for s in of_kind("prod", "Service") for p in s["spec"]["ports"]]
+
+    assert {item["metadata"].get("namespace") for item in made} == {"holub-edge", None}
+    assert {e["name"] for e in main["env"]} <= known
+    assert ports_of(edge) == {k: v for role in roles for k, v in base[role].items()}
+    outside = {p["name"]: p["hostPort"] for p in main["ports"] if "hostPort" in p}
+    assert outside == {p["name"]: p["port"] for p in services if p["name"] in outside}
 
 
 def test_every_role_is_a_workload_and_a_compose_service_with_the_same_ports() -> None:
