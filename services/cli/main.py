@@ -18,6 +18,12 @@ FormOption = Annotated[
 MailboxOption = Annotated[
     list[str] | None, typer.Option(help="Only this mailbox; of one mbox file: where it goes.")
 ]
+RemotePassword = Annotated[
+    bool,
+    typer.Option(
+        "--password-stdin", help="Of imaps://; else HOLUB_REMOTE_PASSWORD says it, or it is asked."
+    ),
+]
 app = typer.Typer(
     name="holub",
     help="Holub, the mail platform that always knows where your message is.",
@@ -178,7 +184,9 @@ def verify(
 def import_(
     source: Annotated[
         str,
-        typer.Argument(help="CSV or JSON lines; of mail: a Maildir, an mbox, a folder of these."),
+        typer.Argument(
+            help="CSV or JSON lines; of mail: a Maildir, mbox files, imaps://USER@HOST."
+        ),
     ],
     address: Annotated[str, typer.Argument(help="The account that the mail is for.")] = "",
     kind: Annotated[str, typer.Option(help="Of lines: accounts or aliases.")] = "accounts",
@@ -188,6 +196,7 @@ def import_(
     ] = False,
     form: FormOption = "",
     mailbox: MailboxOption = None,
+    password_stdin: RemotePassword = False,
     json: Json = False,
 ) -> None:
     """Bring mail into an account, or create many accounts or aliases from a file.
@@ -196,9 +205,10 @@ def import_(
     Lines: all of them are checked before the first.
     """
     if address:
-        from services.cli.transfer import bring_mail
+        from services.cli.transfer import Wanted, bring_mail
 
-        raise typer.Exit(bring_mail(source, address, form, mailbox or [], json))
+        wanted = Wanted(form, tuple(mailbox or ()), password_stdin, json)
+        raise typer.Exit(bring_mail(source, address, wanted))
     from services.cli.people import import_file
 
     import_file(kind, source, dry_run, skip_existing, json)
@@ -207,15 +217,19 @@ def import_(
 @app.command()
 def export(
     address: Annotated[str, typer.Argument(help="The account.")],
-    target: Annotated[str, typer.Argument(help="A folder: a Maildir, or one of mbox files.")],
+    target: Annotated[
+        str, typer.Argument(help="A folder for a Maildir or mbox files, or imaps://USER@HOST.")
+    ],
     form: FormOption = "",
     mailbox: MailboxOption = None,
+    password_stdin: RemotePassword = False,
     json: Json = False,
 ) -> None:
-    """Write the mail of an account to files; a second run adds what has come since."""
-    from services.cli.transfer import send_mail
+    """Write the mail of an account elsewhere; a second run adds what has come since."""
+    from services.cli.transfer import Wanted, send_mail
 
-    raise typer.Exit(send_mail(address, target, form, mailbox or [], json))
+    wanted = Wanted(form, tuple(mailbox or ()), password_stdin, json)
+    raise typer.Exit(send_mail(address, target, wanted))
 
 
 @app.command()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from getpass import getpass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,9 @@ from libs.common.mailstore import MailStore
 from libs.common.runtime.settings import PlatformSettings
 from libs.common.transfer import Progress, bring, export
 from libs.common.transfer.exporter import Target
+from libs.common.transfer.imap_account import Account, Address
+from libs.common.transfer.imap_source import ImapSource
+from libs.common.transfer.imap_target import ImapTarget
 from libs.common.transfer.letter import Source
 from libs.common.transfer.maildir_source import MaildirSource
 from libs.common.transfer.maildir_target import MaildirTarget
@@ -31,6 +37,18 @@ from services.platform import StartError, open_platform
 
 _FEW = 10
 Steps = Callable[[MailStore, int], AsyncIterator[Progress]]
+
+
+_REMOTE = ("imap://", "imaps://")
+
+
+def _account(url: str, from_stdin: bool) -> Account:
+    address = Address.parse(url)
+    if from_stdin:
+        password = sys.stdin.readline().rstrip("\r\n")
+    elif not (password := os.environ.get("HOLUB_REMOTE_PASSWORD", "")):
+        password = getpass(f"Password of {address.user} at {address.host}: ")
+    return Account(address, password)
 
 
 def source_of(place: str, form: str, mailbox: str) -> Source:
@@ -56,40 +74,59 @@ def _quoting(form: str) -> Quoting:
     return Quoting(form or Quoting.RD)
 
 
-def bring_mail(place: str, address: str, form: str, mailboxes: Sequence[str], as_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the options say."""
+
+    form: str = ""
+    mailboxes: tuple[str, ...] = ()
+    password_stdin: bool = False
+    json: bool = False
+
+
+def bring_mail(place: str, address: str, wanted: Wanted) -> int:
     """Import; 0, or 1 when something was left out."""
-    path = Path(place)
-    named = mailboxes[0] if len(mailboxes) == 1 and path.is_file() else ""
-    source = source_of(place, form, named)
-    only = () if named else mailboxes
+    only = wanted.mailboxes
+    if place.startswith(_REMOTE):
+        account = _account(place, wanted.password_stdin)
+        source: Source = ImapSource(account)
+    else:
+        account = None
+        named = only[0] if len(only) == 1 and Path(place).is_file() else ""
+        source = source_of(place, wanted.form, named)
+        only = () if named else only
     steps: Steps = lambda store, number: bring(store, number, source, only)  # noqa: E731
-    return _run(address, steps, "imported", as_json)
+    return _run(address, steps, "imported", wanted, account)
 
 
-def send_mail(address: str, place: str, form: str, mailboxes: Sequence[str], as_json: bool) -> int:
+def send_mail(address: str, place: str, wanted: Wanted) -> int:
     """Export; 0, or 1 when something was left out."""
-    target = target_of(place, form)
-    steps: Steps = lambda store, number: export(store, number, target, mailboxes)  # noqa: E731
-    return _run(address, steps, "exported", as_json)
+    account = _account(place, wanted.password_stdin) if place.startswith(_REMOTE) else None
+    target = ImapTarget(account) if account else target_of(place, wanted.form)
+    steps: Steps = lambda store, number: export(store, number, target, wanted.mailboxes)  # noqa: E731
+    return _run(address, steps, "exported", wanted, account)
 
 
-def _run(address: str, steps: Steps, verb: str, as_json: bool) -> int:
+def _run(address: str, steps: Steps, verb: str, wanted: Wanted, account: Account | None) -> int:
     if os.environ.get("HOLUB_API_URL"):
         raise StartError(
             "mail goes to and from the backends of this side: unset HOLUB_API_URL and set"
             " HOLUB_DATABASE_URL, HOLUB_QUEUE_URL and HOLUB_BLOB_URL; or send an mbox to the API"
         )
-    last = asyncio.run(_steps(address, steps, verb))
-    if as_json:
+    last = asyncio.run(_steps(address, steps, verb, account))
+    if wanted.json:
         print(json.dumps(asdict(last)))
     else:
         _tell(last, verb)
     return 1 if last.problems else 0
 
 
-async def _steps(address: str, steps: Steps, verb: str) -> Progress:
+async def _steps(address: str, steps: Steps, verb: str, remote: Account | None) -> Progress:
     line, last = Line(), Progress()
-    async with open_platform(PlatformSettings.load()) as platform:
+    async with AsyncExitStack() as stack:
+        platform = await stack.enter_async_context(open_platform(PlatformSettings.load()))
+        if remote:
+            stack.push_async_callback(remote.close)
         if not fits(await current(platform.database)):
             raise StartError("the database is not at this version's schema; run: holub migrate")
         query = select(account.c.id).where(account.c.address == address.lower())

@@ -17,6 +17,7 @@ import pytest
 
 from tests.servers.clamd import Clamd
 from tests.servers.dns import Dns
+from tests.servers.dovecot import Dovecot
 from tests.servers.needed import unavailable
 from tests.servers.postgres import Postgres
 from tests.servers.process import ServerUnavailable
@@ -58,6 +59,12 @@ def servers_folder() -> Iterator[Path]:
     yield folder
     if os.environ.get("HOLUB_KEEP_SERVERS") != "1":
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def dovecot(servers_folder: Path) -> Iterator[Dovecot]:
+    """The session's other IMAP server."""
+    yield from _serve("dovecot", Dovecot, servers_folder)
 
 
 @pytest.fixture(scope="session")
