@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from libs.common.queue.worker import Handle, Worker
 from libs.common.runtime.health import Health
 from libs.common.runtime.sealer import Sealer
 from libs.common.runtime.settings import PlatformSettings
+from libs.common.runtime.tls import Certificates
 from libs.common.trace import park
 
 
@@ -39,6 +41,7 @@ class Platform:
     health: Health
     limits: Limits = field(init=False)
     _authenticator: Authenticator | None = field(init=False, default=None)
+    _certificates: Certificates | None = field(init=False, default=None)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
@@ -63,8 +66,22 @@ class Platform:
             await self._authenticator.start()
         return self._authenticator
 
+    def tls(self) -> ssl.SSLContext | None:
+        """What listeners speak TLS with, or None without a certificate.
+
+        `SettingsError` names the file that cannot be read.
+        """
+        if not self.settings.tls_certificate:
+            return None
+        if self._certificates is None:
+            self._certificates = Certificates(self.settings)
+            self._certificates.start()
+        return self._certificates.context
+
     async def close(self) -> None:
         """Stop what was started for roles in common."""
+        if self._certificates is not None:
+            await self._certificates.close()
         if self._authenticator is not None:
             await self._authenticator.close()
         await self.limits.close()

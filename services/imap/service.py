@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from libs.common.runtime.tls import server_context
 from services.imap.connection import serve
 from services.imap.gateway import Gateway
 from services.imap.settings import ImapSettings
@@ -17,7 +16,7 @@ ROLE = "imap"
 async def run(platform: Platform) -> None:
     """Listen until the platform stops, then say BYE."""
     settings: ImapSettings = ImapSettings.load()
-    tls = server_context(platform.settings)
+    tls = platform.tls()
     gateway = Gateway(settings, platform.mailstore(), await platform.authenticator(), tls)
     gateway.start()
     servers = await listen(platform, ROLE, partial(serve, gateway), settings, tls)

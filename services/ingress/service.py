@@ -6,7 +6,6 @@ import asyncio
 
 from libs.common.accounts import Directory
 from libs.common.dns import open_resolver
-from libs.common.runtime.tls import server_context
 from libs.common.trace import TraceWriter
 from services.ingress.allowance import Allowance
 from services.ingress.commit import Commit
@@ -47,7 +46,7 @@ async def run(platform: Platform) -> None:
         commit,
         Allowance(directory, platform.limits, settings),
         trace,
-        server_context(platform.settings),
+        platform.tls(),
         screen,
         engines,
     )

@@ -6,7 +6,6 @@ from functools import partial
 
 from prometheus_client import Gauge
 
-from libs.common.runtime.tls import server_context
 from libs.protocols.managesieve.wire import response
 from services import conversation
 from services.managesieve.connection import Connection
@@ -22,7 +21,7 @@ CROWDED = response("BYE", "too many connections; try again later", "TRYLATER")
 async def run(platform: Platform) -> None:
     """Listen until the platform stops."""
     settings: ManageSieveSettings = ManageSieveSettings.load()
-    tls = server_context(platform.settings)
+    tls = platform.tls()
     gateway = Gateway(settings, platform.database, await platform.authenticator(), tls)
     make = partial(Connection, gateway)
     await conversation.run(platform, ROLE, gateway, make, crowded=CROWDED, sessions=SESSIONS)

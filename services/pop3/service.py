@@ -6,7 +6,6 @@ from functools import partial
 
 from prometheus_client import Gauge
 
-from libs.common.runtime.tls import server_context
 from libs.protocols.pop3.reply import err
 from services import conversation
 from services.platform import Platform
@@ -22,7 +21,7 @@ CROWDED = err("too many connections; please try again later", "SYS/TEMP")
 async def run(platform: Platform) -> None:
     """Listen until the platform stops."""
     settings: Pop3Settings = Pop3Settings.load()
-    tls = server_context(platform.settings)
+    tls = platform.tls()
     gateway = Gateway(settings, platform.mailstore(), await platform.authenticator(), tls)
     make = partial(Connection, gateway)
     await conversation.run(platform, ROLE, gateway, make, crowded=CROWDED, sessions=SESSIONS)

@@ -91,10 +91,15 @@ class PlatformSettings(HolubSettings):
     """Its port; 0 turns it off."""
 
     tls_certificate: str = ""
-    """PEM file with the certificate chain of all listeners; empty: no TLS."""
+    """PEM file with the certificate chain of all listeners; empty: no TLS.  Files that change are
+    read again within ten seconds, without a restart."""
 
     tls_key: str = ""
     """PEM file with its private key."""
+
+    tls_folder: str = ""
+    """A folder of further certificates, for clients that ask for other names (SNI): each a folder
+    with `tls.crt` and `tls.key`, as cert-manager's secrets are mounted."""
 
     log_level: str = "info"
     """debug, info, warning or error."""
