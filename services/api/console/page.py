@@ -33,6 +33,7 @@ MENU = (
     ("/quarantine", "Quarantine", "quarantine:read"),
     ("/domains", "Domains", "domains:read"),
     ("/accounts", "Accounts", "accounts:read"),
+    ("/waiting", "Waiting mail", "queue:read"),
     ("/queues", "Queues", "queues:read"),
     ("/audit", "Audit", "audit:read"),
     ("/me", "My account", "self:read"),

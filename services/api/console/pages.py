@@ -29,7 +29,7 @@ from libs.common.admin.principal import Principal
 from libs.common.admin.sessions import close_session, open_session
 from libs.common.dns import open_resolver
 from services.api.access import DatabaseOf, PlatformOf, client_of
-from services.api.console import deleted
+from services.api.console import deleted, devices, waiting
 from services.api.console.page import FOLDER, PageRoute, Text
 from services.api.console.page import need as _need
 from services.api.console.page import render as _page
@@ -60,7 +60,8 @@ def install(app: FastAPI) -> None:
     """Add the pages to the application."""
     app.state.failures = Failures()
     app.include_router(router)
-    app.include_router(deleted.router)
+    for part in (deleted, devices, waiting):
+        app.include_router(part.router)
 
     async def login_needed(_: Request, __: Exception) -> Response:
         return to("/login")

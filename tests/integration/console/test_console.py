@@ -86,7 +86,7 @@ def test_an_administrator_sees_his_tenant_on_every_page(browser: Any, served: Se
     shoot(browser, "overview")
     links = [a.get_attribute("href") for a in browser.find_elements(By.CSS_SELECTOR, "nav a")]
 
-    assert len(links) == 7
+    assert len(links) == 8
     for link in links:
         browser.get(link)
         shoot(browser, link.rstrip("/").rsplit("/", 1)[-1].replace(":", "_"))
@@ -155,6 +155,47 @@ def test_text_is_readable_in_both_schemes(browser: Any, served: Served, scheme: 
 
     assert len(ratios) > 10
     assert min(ratios) >= 4.5
+
+
+def test_mail_that_waits_is_held_released_and_given_up(browser: Any, served: Served) -> None:
+    log_in(browser, served, BOSS)
+    visit(browser, served, "/waiting?domain=elsewhere.example")
+    shoot(browser, "waiting")
+    first = "x0@elsewhere.example"
+    assert first in text(browser)
+
+    def press(label: str) -> None:
+        browser.find_element(By.CSS_SELECTOR, f"button[aria-label='{label}']").click()
+
+    press(f"Hold mail to {first}")
+    WebDriverWait(browser, 30).until(lambda b: f"by {BOSS}" in text(b))
+    press(f"Release mail to {first}")
+    held = f"button[aria-label='Release mail to {first}']"
+    WebDriverWait(browser, 30).until(lambda b: not b.find_elements(By.CSS_SELECTOR, held))
+    press(f"Give up mail to {first} without a word")
+    WebDriverWait(browser, 30).until(lambda b: first not in text(b))
+    assert "x1@elsewhere.example" in text(browser)
+
+
+def test_a_device_gets_a_password_that_is_shown_once_and_taken_back(
+    browser: Any, served: Served
+) -> None:
+    log_in(browser, served, BOSS)
+    visit(browser, served, "/me/devices")
+    browser.find_element(By.NAME, "name").send_keys("telephone")
+    browser.find_element(By.NAME, "pop3").click()
+    shoot(browser, "devices")
+    browser.find_element(By.CSS_SELECTOR, "form.card button").click()
+    WebDriverWait(browser, 30).until(lambda b: "shown only now" in text(b))
+    shoot(browser, "devices-made")
+    secret = browser.find_element(By.TAG_NAME, "code").text
+    assert len(secret) > 12
+    assert "imap, smtp, sieve" in text(browser)
+
+    visit(browser, served, "/me/devices")
+    assert secret not in browser.page_source
+    browser.find_element(By.CSS_SELECTOR, "button[aria-label='Revoke telephone']").click()
+    WebDriverWait(browser, 30).until(lambda b: "There are none yet" in text(b))
 
 
 def test_an_owner_changes_the_password_and_sees_only_his_own(browser: Any, served: Served) -> None:
