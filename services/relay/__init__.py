@@ -3,7 +3,9 @@
 Takes one message for its recipients in one domain and speaks SMTP to the next hop.  Then for each
 recipient: 2yz, relayed; 4yz or no answer, deferred, and tried again as `schedule` says; 5yz or too
 old, bounced, and a DSN goes to the reverse-path if an account of ours sent the message, else
-the recipient is quarantined (a bounce might go to somebody who never wrote: I9).
+the recipient is quarantined (a bounce might go to somebody who never wrote: I9).  A DSN also
+tells, once, of what still waits after some hours, and of success when the sender asked and the
+next hop does not report it.
 
 Before an attempt its recipients are rows of `deferred` with a lease and an attempt number.  The
 job is acked as soon as these are committed: from there the rows are the queue, and whoever finds

@@ -11,10 +11,20 @@ from libs.common.jobs import Envelope, Origin, Recipient, RecordHeader
 from libs.protocols.message.dsn import Failure, compose_dsn
 from services.relay.fate import Fate
 
-KIND = "dsn_fail"
-"""`effect.kind`: at most one failure report for each recipient, for ever."""
+
+class Kind(StrEnum):
+    """`effect.kind`: at most one report of each kind for each recipient, for ever."""
+
+    RELAYED = "dsn_relayed"
+    DELAYED = "dsn_delay"
+    FAILED = "dsn_fail"
+
+
 _CHILDREN = uuid.UUID("0b0f4a5e-3f0b-5d4e-9d8a-7f1f6f2f7c55")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
+_ACTIONS = {Kind.RELAYED: "relayed", Kind.DELAYED: "delayed", Kind.FAILED: "failed"}
+# RFC 3464 §2.3.4: what has failed for good is 5.y.z, also when it was 4.y.z for five days.
+_CLASSES = {Kind.RELAYED: "2", Kind.DELAYED: "4", Kind.FAILED: "5"}
 
 
 class Notice(StrEnum):
@@ -30,16 +40,37 @@ class Notice(StrEnum):
 
 def whom_to_tell(header: RecordHeader, recipient: Recipient) -> Notice:
     """A DSN only to a sender whom we know, and never for a DSN (RFC 5321 §4.5.5)."""
-    authenticated = header.client.account != 0 or header.origin is Origin.API
-    if not header.envelope.reverse_path or not authenticated:
+    if not _is_known(header):
         return Notice.OPERATOR
-    wanted = recipient.notify.upper().split(",") if recipient.notify else ["FAILURE"]
-    return Notice.SENDER if "FAILURE" in wanted else Notice.NOBODY
+    return Notice.SENDER if "FAILURE" in _wanted(recipient) else Notice.NOBODY
 
 
-def child_id(mail_id: str, ns: Sequence[int]) -> str:
+def _wanted(recipient: Recipient) -> list[str]:
+    """What the sender wants to hear of; of failures and delays when he did not say (RFC 3461 §4.1).
+
+    Whoever uses neither NOTIFY nor knows of it expects that he is told when mail waits long.
+    """
+    return recipient.notify.upper().split(",") if recipient.notify else ["FAILURE", "DELAY"]
+
+
+def _is_known(header: RecordHeader) -> bool:
+    authenticated = header.client.account != 0 or header.origin is Origin.API
+    return bool(header.envelope.reverse_path) and authenticated
+
+
+def wants_success(header: RecordHeader, recipient: Recipient) -> bool:
+    """The sender asked to hear of success."""
+    return _is_known(header) and "SUCCESS" in _wanted(recipient)
+
+
+def wants_delay(header: RecordHeader, recipient: Recipient) -> bool:
+    """The sender asked to hear of delays, or did not say what to hear of."""
+    return _is_known(header) and "DELAY" in _wanted(recipient)
+
+
+def child_id(mail_id: str, ns: Sequence[int], kind: Kind) -> str:
     """The mail_id of the DSN about these recipients: a repeated attempt makes the same one."""
-    return str(uuid.uuid5(_CHILDREN, f"{mail_id} {KIND} {','.join(map(str, sorted(ns)))}"))
+    return str(uuid.uuid5(_CHILDREN, f"{mail_id} {kind} {','.join(map(str, sorted(ns)))}"))
 
 
 def dsn_header(parent: RecordHeader, child: str, hostname: str, now: float) -> RecordHeader:
@@ -60,10 +91,12 @@ def dsn_header(parent: RecordHeader, child: str, hostname: str, now: float) -> R
     )
 
 
-def failure_report(
+def report(
     header: RecordHeader,
-    failed: Sequence[tuple[Recipient, Fate]],
+    told: Sequence[tuple[Recipient, Fate]],
     *,
+    kind: Kind,
+    retry_until: float,
     child: str,
     hostname: str,
     now: float,
@@ -71,19 +104,18 @@ def failure_report(
 ) -> bytes:
     """The DSN, complete (RFC 3464)."""
     return compose_dsn(
-        action="failed",
+        action=_ACTIONS[kind],
         failures=[
             Failure(
                 recipient.address,
-                # RFC 3464 §2.3.4: what has failed for good is 5.y.z, also when it was 4.y.z
-                # for five days.
-                "5" + fate.status[1:],
+                _CLASSES[kind] + fate.status[1:],
                 fate.text,
                 remote_host=fate.host.rpartition(":")[0].strip("[]"),
                 original_recipient=xtext_decoded(recipient.orcpt),
                 last_attempt_at=now,
+                retry_until=retry_until if kind is Kind.DELAYED else None,
             )
-            for recipient, fate in failed
+            for recipient, fate in told
         ],
         reporting_host=hostname,
         sender_address=f"MAILER-DAEMON@{hostname}",

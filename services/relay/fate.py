@@ -28,6 +28,8 @@ class Fate:
     """The host that said it; empty: we decided this ourselves."""
     general: bool = False
     """It is about the destination as a whole, so other mail would fare no better now."""
+    reports: bool = False
+    """The host took over to report success (it announced DSN)."""
 
     @property
     def why(self) -> str:

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from prometheus_client import Counter, Gauge, Histogram
+from sqlalchemy import select
 
 from libs.common.blobstore.protocol import BlobStore
 from libs.common.db import Database, DatabaseUnavailable, Transaction
+from libs.common.db.schema import effect
 from libs.common.jobs import RelayJob, decode
 from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
@@ -19,6 +21,7 @@ from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
 from services.relay import claim
 from services.relay.attempt import Attempt, Attempter
+from services.relay.bounce import Kind
 from services.relay.claim import Claim, Unit
 from services.relay.destinations import Admission, Destinations
 from services.relay.fate import Fate, bounced, deferred
@@ -248,19 +251,37 @@ class Relay:
         fates: Mapping[int, Fate],
         took: float,
     ) -> None:
-        """Record results: first, and at once, all that needs no DSN."""
+        """Record results: first, and at once, all that needs no DSN, then what was relayed."""
         now = time.time()
         item, tenant = attempt.claim, attempt.claim.job.header.tenant
         results = [self._results.settled(item, unit, fates[unit.n], now) for unit in units]
-        failed = [result for result in results if result.child]
-        rest = tuple(result for result in results if not result.child)
-        if rest:
-            await self._record(attempt, Report(rest, tenant, took))
+        results = await self._once(results)
+        quiet = tuple(result for result in results if result.kind is None)
+        if quiet:
+            await self._record(attempt, Report(quiet, tenant, took))
             await failpoint("relay.after_record")
-        attempt.dotted = False
-        if failed:
-            report = await self._results.with_dsn(item, failed, fates, now)
-            await self._record(attempt, replace(report, took=took))
+        for kind in Kind:
+            if told := [result for result in results if result.kind is kind]:
+                report = await self._results.with_dsn(item, kind, told, fates, now)
+                await self._record(attempt, replace(report, took=took))
+            # All that another host has, is recorded by now.
+            attempt.dotted = False
+
+    async def _once(self, results: list[Settled]) -> list[Settled]:
+        """Of a delay the sender is told once."""
+        late = [result.unit for result in results if result.kind is Kind.DELAYED]
+        if not late:
+            return results
+        known = await self._told_of_delay(late[0].mail_id)
+        return [
+            replace(r, kind=None) if r.kind is Kind.DELAYED and r.unit.n in known else r
+            for r in results
+        ]
+
+    async def _told_of_delay(self, mail_id: str) -> set[int]:
+        mine = (effect.c.mail_id == mail_id) & (effect.c.kind == str(Kind.DELAYED))
+        async with self._database.reading() as transaction:
+            return {row.n for row in await transaction.rows(select(effect.c.n).where(mine))}
 
     async def _record(self, attempt: Attempt, report: Report) -> None:
         """Until it is written: the host has the message, so a failed commit is not the end."""

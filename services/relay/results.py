@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from libs.common.blobstore.protocol import BlobStore
-from libs.common.jobs import FilterJob, RelayJob, encode
+from libs.common.jobs import FilterJob, RecordHeader, RelayJob, encode
 from libs.common.jobs.record import encode_header
 from libs.common.runtime.log import get_logger
 from services.relay import bounce, schedule
-from services.relay.bounce import Notice
+from services.relay.bounce import Kind, Notice
 from services.relay.claim import Claim, Unit
 from services.relay.fate import Fate, Result
 from services.relay.outgoing import split_head
@@ -31,23 +31,31 @@ class Results:
         self._settings = settings
 
     def settled(self, claim: Claim, unit: Unit, fate: Fate, now: float) -> Settled:
-        """One recipient; `child` is set when a DSN must tell of it."""
+        """One recipient; `kind` is set when a DSN must tell of it."""
         recipient, header = claim.recipient(unit.n), claim.job.header
         if fate.result is Result.RELAYED:
-            return Settled(unit, recipient.address, "relayed", fate.why)
+            asked = not fate.reports and bounce.wants_success(header, recipient)
+            kind = Kind.RELAYED if asked else None
+            return Settled(unit, recipient.address, "relayed", fate.why, kind=kind)
         if fate.result is Result.DEFERRED:
             at = self._next(claim, unit, now)
             if at is not None:
-                return Settled(unit, recipient.address, "deferred", fate.why, at)
+                late = self._late(header, now) and bounce.wants_delay(header, recipient)
+                kind = Kind.DELAYED if late else None
+                return Settled(unit, recipient.address, "deferred", fate.why, at, kind=kind)
         match bounce.whom_to_tell(header, recipient):
             case Notice.SENDER:
-                return Settled(unit, recipient.address, "bounced", fate.why, child="due")
+                return Settled(unit, recipient.address, "bounced", fate.why, kind=Kind.FAILED)
             case Notice.NOBODY:
                 why = f"{fate.why} (the sender asked for no DSN)"
                 return Settled(unit, recipient.address, "bounced", why)
             case Notice.OPERATOR:
                 why = f"{fate.why} (no DSN: the sender is not known to us)"
                 return Settled(unit, recipient.address, "quarantined", why)
+
+    def _late(self, header: RecordHeader, now: float) -> bool:
+        patience = self._settings.delay_notice_seconds
+        return 0 < patience <= now - header.received_at
 
     def _next(self, claim: Claim, unit: Unit, now: float) -> float | None:
         return schedule.next_attempt(
@@ -60,33 +68,46 @@ class Results:
         )
 
     async def with_dsn(
-        self, claim: Claim, failed: Sequence[Settled], fates: Mapping[int, Fate], now: float
+        self,
+        claim: Claim,
+        kind: Kind,
+        items: Sequence[Settled],
+        fates: Mapping[int, Fate],
+        now: float,
     ) -> Report:
-        """The report on recipients that failed, with its DSN stored.
+        """The report on recipients whose sender is told, with its DSN stored.
 
         No bounce without its DSN: when that cannot be made, the recipients are deferred, fail
-        again, and it is made then.
+        again, and it is made then.  Success is success without it; of a delay the next one tells.
         """
         header = claim.job.header
         try:
-            child, job = await self._store(claim, failed, fates, now)
+            child, job = await self._store(claim, kind, items, fates, now)
         except Exception:
-            log.exception("bounce waits for its report", mail_id=header.mail_id)
-            at = now + self._settings.delays[0]
-            again = [replace(i, state="deferred", child="", next_attempt_at=at) for i in failed]
-            return Report(tuple(again), header.tenant)
-        told = tuple(replace(item, child=child) for item in failed)
+            log.exception("no report for the sender", mail_id=header.mail_id, kind=kind)
+            if kind is Kind.FAILED:
+                at = now + self._settings.delays[0]
+                items = [replace(i, state="deferred", next_attempt_at=at) for i in items]
+            return Report(tuple(items), header.tenant)
+        told = tuple(replace(item, child=child) for item in items)
         return Report(told, header.tenant, dsn=job, child=child)
 
     async def _store(
-        self, claim: Claim, failed: Sequence[Settled], fates: Mapping[int, Fate], now: float
+        self,
+        claim: Claim,
+        kind: Kind,
+        items: Sequence[Settled],
+        fates: Mapping[int, Fate],
+        now: float,
     ) -> tuple[str, bytes]:
         parent, hostname = claim.job.header, self._settings.hostname
-        ns = [item.unit.n for item in failed]
-        child = bounce.child_id(parent.mail_id, ns)
-        content = bounce.failure_report(
+        ns = [item.unit.n for item in items]
+        child = bounce.child_id(parent.mail_id, ns, kind)
+        content = bounce.report(
             parent,
-            [(claim.recipient(n), self._final(fates[n])) for n in ns],
+            [(claim.recipient(n), self._final(fates[n], kind)) for n in ns],
+            kind=kind,
+            retry_until=parent.received_at + self._settings.lifetime_seconds,
             child=child,
             hostname=hostname,
             now=now,
@@ -96,8 +117,8 @@ class Results:
         ref = await self._blobs.put(encode_header(header), content, key=child)
         return child, encode(FilterJob(ref, header))
 
-    def _final(self, fate: Fate) -> Fate:
-        if fate.result is Result.BOUNCED:
+    def _final(self, fate: Fate, kind: Kind) -> Fate:
+        if kind is not Kind.FAILED or fate.result is Result.BOUNCED:
             return fate
         days = self._settings.lifetime_seconds / 86400
         return replace(fate, text=f"{fate.text}\nNot delivered within {days:g} days.")

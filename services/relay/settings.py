@@ -99,6 +99,10 @@ class RelaySettings(HolubSettings):
     lifetime_seconds: float = Field(default=5 * 86400, gt=0)
     """How long a message is tried (RFC 5321 §4.5.4.1)."""
 
+    delay_notice_seconds: float = Field(default=4 * 3600, ge=0)
+    """After so long the sender is told, once, that a message still waits, unless NOTIFY says that
+    he does not want to know; 0: nobody is told (RFC 3461 §4.1)."""
+
     idle_seconds: float = Field(default=10, ge=0)
     """How long a connection is kept for the next message; 0: never."""
 

@@ -12,7 +12,7 @@ from sqlalchemy import delete, tuple_, update
 from libs.common.db import Transaction
 from libs.common.db.schema import deferred, effect, outbox, outcome, quarantine
 from libs.common.trace import TraceRow, write_trace
-from services.relay.bounce import KIND
+from services.relay.bounce import Kind
 from services.relay.claim import Unit
 
 MAX_REPLY = 500
@@ -30,6 +30,8 @@ class Settled:
     next_attempt_at: float = 0.0
     child: str = ""
     """The mail_id of the DSN about it."""
+    kind: Kind | None = None
+    """Of the DSN that the sender must get about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ async def settle(transaction: Transaction, owner: str, reports: Sequence[Report]
     await transaction.insert(
         quarantine, [_quarantined(report, item, now) for report, item in held], ignore=True
     )
-    await _bounce(transaction, ended, now)
+    await _tell(transaction, valid, now)
     await write_trace(transaction, [_trace(report, item, now) for report, item in valid])
     return ours
 
@@ -99,16 +101,16 @@ async def _defer(transaction: Transaction, owner: str, reports: Sequence[Report]
     return ours
 
 
-async def _bounce(
-    transaction: Transaction, ended: Sequence[tuple[Report, Settled]], now: float
+async def _tell(
+    transaction: Transaction, valid: Sequence[tuple[Report, Settled]], now: float
 ) -> None:
     """The effect and the job of each DSN, with the outcomes that it tells of (T6)."""
-    told = [(report, item) for report, item in ended if item.child]
+    told = [(report, item) for report, item in valid if item.child]
     rows = [
         {
             "mail_id": item.unit.mail_id,
             "n": item.unit.n,
-            "kind": KIND,
+            "kind": str(item.kind),
             "child": item.child,
             "at": now,
         }

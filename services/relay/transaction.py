@@ -245,4 +245,4 @@ async def _content(connection: Connection, parcel: Parcel) -> Fate:
     connection.dirty = False
     if answer.positive and answer.code // 100 != 2:
         return deferred("4.5.0", f"unexpected reply to the content: {answer}", host)
-    return of_answer(answer, host)
+    return replace(of_answer(answer, host), reports="DSN" in connection.extensions)

@@ -25,6 +25,26 @@ _MAX_ADDRESS = 512
 _BREAK = re.compile(r"[\r\n]+")
 _CONTROL = re.compile(r"[\0-\x08\x0b-\x1f\x7f]")
 _TOKEN = re.compile(r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}")
+_SUBJECTS = {
+    "failed": "Undelivered Mail: returned to sender",
+    "delayed": "Delayed Mail (still being tried)",
+    "relayed": "Your mail was handed on",
+}
+_STATUSES = {"failed": "5.0.0", "delayed": "4.0.0", "relayed": "2.0.0"}
+_OPENINGS = {
+    "failed": (
+        "We are sorry: your message could not be delivered to the recipients below,",
+        "and we will not try again. For help, send this report to your postmaster.",
+    ),
+    "delayed": (
+        "Your message could not be delivered yet. You need not send it again:",
+        "we keep trying, and tell you if we have to give up.",
+    ),
+    "relayed": (
+        "Your message was handed to the host of the recipients below. That host does not",
+        "report success, so you hear no more of it, unless it fails there.",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +83,10 @@ def compose_dsn(
 ) -> bytes:
     """A complete message that tells `recipient` what happened.  Its reverse-path must be null.
 
-    `action` is `failed` or `delayed`; `sender_address` is what From shows; `recipient` is the
-    reverse-path of the original; `message_id` has its angle brackets; times are seconds since
-    1970; `mail_id` is our name for the original; `original_header` is its header section.
+    `action` is `failed`, `delayed` or `relayed` (RFC 3464 §2.3.3); `sender_address` is what From
+    shows; `recipient` is the reverse-path of the original; `message_id` has its angle brackets;
+    times are seconds since 1970; `mail_id` is our name for the original; `original_header` is its
+    header section.
     """
     text = _text(action, failures, reporting_host, mail_id)
     status = _delivery_status(action, failures, reporting_host, arrived_at, envelope_id)
@@ -95,11 +116,10 @@ def _header(
     at: float,
     mark: bytes,
 ) -> bytes:
-    what = "Delayed Mail (still being tried)" if action == "delayed" else "Undelivered Mail"
     lines = [
         f"From: Mail Delivery System <{_ascii(sender_address[:_MAX_ADDRESS])}>",
         f"To: <{_ascii(recipient[:_MAX_ADDRESS])}>",
-        f"Subject: {what}: returned to sender" if action != "delayed" else f"Subject: {what}",
+        f"Subject: {_SUBJECTS[action]}",
         f"Date: {format_date(at)}",
         f"Message-ID: {_ascii(message_id[:_MAX_ADDRESS])}",
         # RFC 3834 §5: whoever answers automatically must not answer this.
@@ -112,20 +132,7 @@ def _header(
 
 
 def _text(action: str, failures: Sequence[Failure], host: str, mail_id: str) -> str:
-    if action == "delayed":
-        lines = [
-            f"This is the mail system at {host}.",
-            "",
-            "Your message could not be delivered yet. You need not send it again:",
-            "we keep trying, and tell you if we have to give up.",
-        ]
-    else:
-        lines = [
-            f"This is the mail system at {host}.",
-            "",
-            "We are sorry: your message could not be delivered to the recipients below,",
-            "and we will not try again. For help, send this report to your postmaster.",
-        ]
+    lines = [f"This is the mail system at {host}.", "", *_OPENINGS[action]]
     for failure in failures:
         lines += ["", *_explained(failure)]
     if mail_id:
@@ -173,8 +180,8 @@ def _recipient_fields(action: str, failure: Failure) -> list[tuple[str, str]]:
     return [
         ("Original-Recipient", original if separator and kind else ""),
         ("Final-Recipient", _typed(failure.recipient)),
-        ("Action", "delayed" if action == "delayed" else "failed"),
-        ("Status", status or ("4.0.0" if action == "delayed" else "5.0.0")),
+        ("Action", action),
+        ("Status", status or _STATUSES[action]),
         ("Remote-MTA", f"dns; {failure.remote_host}" if failure.remote_host else ""),
         ("Diagnostic-Code", f"{said}; {diagnostic}" if diagnostic else ""),
         ("Last-Attempt-Date", _date(failure.last_attempt_at)),

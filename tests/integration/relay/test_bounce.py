@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from libs.common.db.schema import effect, outbox, quarantine
+from libs.common.db.schema import deferred, effect, outbox, quarantine
 from libs.common.jobs import (
     Client,
     Envelope,
@@ -21,6 +21,9 @@ from libs.common.jobs import (
 from services.platform import Platform
 from tests.integration.relay.host import Host, Script
 from tests.integration.relay.mail import (
+    all_relayed,
+    eventually,
+    make_due,
     put,
     relaying,
     rows,
@@ -108,3 +111,75 @@ async def test_a_permanent_refusal_bounces(platform: Platform, host: Host, scrip
     async with relaying(platform):
         await put(platform, job)
         assert await states(platform, 1) == {0: "bounced"}
+
+
+async def told(platform: Platform) -> list[dict[str, str]]:
+    """Action, status and recipient of each report that goes to the sender, as the parser of the
+    standard library reads them."""
+    found = []
+    for row in await rows(platform, outbox):
+        job = decode(row.body, FilterJob)
+        content = (await platform.blobs.read(job.blob)).content
+        _, status, _ = email.message_from_bytes(content, policy=email.policy.default).iter_parts()
+        groups = status.get_payload()
+        assert isinstance(groups, list)
+        found += [dict(group.items()) for group in groups[1:]]
+    return found
+
+
+def asking(notify: str, *addresses: str) -> Envelope:
+    recipients = [Recipient(n, address, notify=notify) for n, address in enumerate(addresses)]
+    return Envelope("alice@example.test", tuple(recipients))
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_success_is_reported_by_whoever_is_last_to_know_of_dsn(
+    platform: Platform, host: Host, announced: bool
+) -> None:
+    """RFC 3461 §5.2.2: a host that announces DSN has the duty; else we say that it was relayed."""
+    if not announced:
+        host.script = Script(extensions=("PIPELINING",))
+    addresses = ("x@other.test", "y@other.test")
+    job = await stored(platform, *addresses, envelope=asking("SUCCESS,FAILURE", *addresses))
+
+    async with relaying(platform):
+        await put(platform, job)
+        assert await states(platform, 2) == {0: "relayed", 1: "relayed"}
+
+    reports = await told(platform)
+    asked = [line for line in host.lines if "NOTIFY=SUCCESS,FAILURE" in line]
+    assert len(asked) == (2 if announced else 0)
+    assert [r["Final-Recipient"] for r in reports] == (
+        [] if announced else ["rfc822; x@other.test", "rfc822; y@other.test"]
+    )
+    assert {(r["Action"], r["Status"]) for r in reports} <= {("relayed", "2.0.0")}
+
+
+async def test_of_a_delay_the_sender_is_told_once_while_it_is_tried_on(
+    platform: Platform, host: Host
+) -> None:
+    host.script.rcpt = lambda address: "451 4.2.1 still busy"
+    quiet = await stored(platform, "q@other.test", envelope=asking("FAILURE", "q@other.test"))
+    old = time.time() - 5 * 3600
+    job = await stored(platform, "x@other.test", received_at=old)
+
+    async with relaying(platform):
+        await put(platform, job, quiet)
+        await eventually(lambda: attempts(platform, 1))
+        await make_due(platform)
+        await eventually(lambda: attempts(platform, 2))
+        host.script.rcpt = lambda address: "250 2.1.5 OK"
+        await make_due(platform)
+        await eventually(lambda: all_relayed(platform, 2))
+
+    (report,) = await told(platform)
+    assert (report["Action"], report["Status"]) == ("delayed", "4.2.1")
+    assert report["Final-Recipient"] == "rfc822; x@other.test"
+    assert report["Will-Retry-Until"]
+    assert [(row.n, row.kind) for row in await rows(platform, effect)] == [(0, "dsn_delay")]
+
+
+async def attempts(platform: Platform, count: int) -> bool:
+    """Both wait, after so many attempts."""
+    found = await rows(platform, deferred)
+    return [(row.attempts, row.lease_owner) for row in found] == [(count, "")] * 2

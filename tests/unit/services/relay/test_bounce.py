@@ -8,10 +8,13 @@ import pytest
 
 from libs.common.jobs import Client, Envelope, Origin, Recipient, RecordHeader
 from services.relay.bounce import (
+    Kind,
     Notice,
     child_id,
     dsn_header,
-    failure_report,
+    report,
+    wants_delay,
+    wants_success,
     whom_to_tell,
     xtext_decoded,
 )
@@ -63,20 +66,42 @@ def test_notify_is_obeyed(notify: str, notice: Notice) -> None:
 
 
 def test_a_repeated_attempt_makes_the_same_report() -> None:
-    assert child_id("m", [2, 1]) == child_id("m", [1, 2])
-    assert child_id("m", [1]) != child_id("m", [2])
+    assert child_id("m", [2, 1], Kind.FAILED) == child_id("m", [1, 2], Kind.FAILED)
+    assert child_id("m", [1], Kind.FAILED) != child_id("m", [2], Kind.FAILED)
+    assert child_id("m", [1], Kind.FAILED) != child_id("m", [1], Kind.DELAYED)
+
+
+@pytest.mark.parametrize(
+    ("notify", "success", "delay"),
+    [
+        ("", False, True),
+        ("NEVER", False, False),
+        ("FAILURE", False, False),
+        ("success,Delay", True, True),
+    ],
+)
+def test_success_is_told_to_who_asks_and_delay_to_who_says_nothing(
+    notify: str, success: bool, delay: bool
+) -> None:
+    """RFC 3461 §4.1."""
+    recipient = Recipient(0, "bob@other.test", notify=notify)
+
+    assert wants_success(header(), recipient) is success
+    assert wants_delay(header(), recipient) is delay
+    assert not wants_success(header(path=""), recipient)
+    assert not wants_delay(header(path=""), recipient)
 
 
 def test_a_report_comes_from_nobody() -> None:
-    report = dsn_header(header(), "child", "mail.example.test", 1.0)
+    made = dsn_header(header(), "child", "mail.example.test", 1.0)
 
-    assert report.envelope.reverse_path == ""
-    assert [r.address for r in report.envelope.recipients] == ["alice@example.test"]
-    assert (report.origin, report.parent) == (Origin.DSN, "parent")
+    assert made.envelope.reverse_path == ""
+    assert [r.address for r in made.envelope.recipients] == ["alice@example.test"]
+    assert (made.origin, made.parent) == (Origin.DSN, "parent")
 
 
 def test_a_report_says_who_said_what_of_whom() -> None:
-    raw = failure_report(
+    raw = report(
         header(),
         [
             (
@@ -84,6 +109,8 @@ def test_a_report_says_who_said_what_of_whom() -> None:
                 bounced("5.1.1", "550 5.1.1 nobody here", "mx.other.test:25"),
             )
         ],
+        kind=Kind.FAILED,
+        retry_until=1_700_432_000.0,
         child="child",
         hostname="mail.example.test",
         now=1_700_000_100.0,

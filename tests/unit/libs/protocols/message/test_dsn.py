@@ -102,6 +102,18 @@ def test_a_delay_says_that_nothing_is_to_be_done() -> None:
     assert "Will-Retry-Until" in fields
 
 
+def test_a_success_names_what_the_host_said() -> None:
+    taken = Failure("a@b", "2.0.0", "250 2.0.0 taken", remote_host="mx.b")
+    octets = compose_dsn(**FACTS | {"action": "relayed", "failures": [taken]})
+
+    message, (text, *_) = parts(octets)
+    fields = dict(statuses(octets)[1].items())
+    assert message["Subject"] == "Your mail was handed on"
+    assert "you hear no more of it" in text.get_content()
+    assert (fields["Action"], fields["Status"]) == ("relayed", "2.0.0")
+    assert fields["Diagnostic-Code"] == "smtp; 250 2.0.0 taken"
+
+
 def test_what_is_not_known_is_left_out() -> None:
     octets = compose_dsn(
         **FACTS | {"failures": [Failure("a@b", "bad", "")], "arrived_at": None, "envelope_id": ""}
