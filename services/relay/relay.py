@@ -34,6 +34,9 @@ from services.relay.transaction import MOST_RECIPIENTS, FenceLost
 
 log = get_logger(__name__)
 _RESULTS = Counter("holub_relay_attempts_total", "Recipients tried, by result.", ["result"])
+_REFUSALS = Counter(
+    "holub_relay_refusals_total", "Recipients that failed for good or for now, by class.", ["class"]
+)
 _SECONDS = Histogram("holub_relay_attempt_seconds", "Time of one attempt.")
 _IN_HAND = Gauge("holub_relay_in_hand", "Claims in hand.")
 _STALE = Counter("holub_relay_stale_total", "Attempts that another process took over.")
@@ -295,6 +298,8 @@ class Relay:
         for item in report.results:
             attempt.waiting.remove(item.unit)
             _RESULTS.labels(item.state).inc()
+            if item.reason:
+                _REFUSALS.labels(item.reason).inc()
             _log(item, stale=item.unit not in recorded)
 
     async def _settle(self, reports: Sequence[Report]) -> list[set[Unit]]:
@@ -314,5 +319,6 @@ def _log(item: Settled, *, stale: bool) -> None:
         mail_id=item.unit.mail_id,
         recipient=item.recipient,
         attempt=item.unit.attempt,
+        reason=str(item.reason or ""),
         reply=item.why,
     )

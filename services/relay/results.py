@@ -10,6 +10,7 @@ from libs.common.blobstore.protocol import BlobStore
 from libs.common.jobs import FilterJob, RecordHeader, RelayJob, encode
 from libs.common.jobs.record import encode_header
 from libs.common.runtime.log import get_logger
+from libs.protocols.smtp.refusal_class import RefusalClass, classify
 from services.relay import bounce, schedule
 from services.relay.bounce import Kind, Notice
 from services.relay.claim import Claim, Unit
@@ -23,6 +24,11 @@ RETURNED_OCTETS = 65_536
 """Octets of the original that are looked at for its header section."""
 
 
+def _reason(fate: Fate) -> RefusalClass:
+    # What we say ourselves may quote anybody: of that the status counts alone.
+    return classify(fate.status, fate.text if fate.host else "")
+
+
 class Results:
     """Decides what fates mean, and stores the DSNs that they need."""
 
@@ -32,6 +38,10 @@ class Results:
 
     def settled(self, claim: Claim, unit: Unit, fate: Fate, now: float) -> Settled:
         """One recipient; `kind` is set when a DSN must tell of it."""
+        found = self._settled(claim, unit, fate, now)
+        return found if found.state == "relayed" else replace(found, reason=_reason(fate))
+
+    def _settled(self, claim: Claim, unit: Unit, fate: Fate, now: float) -> Settled:
         recipient, header = claim.recipient(unit.n), claim.job.header
         if fate.result is Result.RELAYED:
             asked = not fate.reports and bounce.wants_success(header, recipient)

@@ -12,6 +12,7 @@ from sqlalchemy import delete, tuple_, update
 from libs.common.db import Transaction
 from libs.common.db.schema import deferred, effect, outbox, outcome, quarantine
 from libs.common.trace import TraceRow, write_trace
+from libs.protocols.smtp.refusal_class import RefusalClass
 from services.relay.bounce import Kind
 from services.relay.claim import Unit
 
@@ -30,6 +31,8 @@ class Settled:
     next_attempt_at: float = 0.0
     child: str = ""
     """The mail_id of the DSN about it."""
+    reason: RefusalClass | None = None
+    """Of what failed: the class of the reply."""
     kind: Kind | None = None
     """Of the DSN that the sender must get about it."""
 
@@ -159,6 +162,8 @@ def _quarantined(report: Report, item: Settled, now: float) -> dict[str, Any]:
 
 def _trace(report: Report, item: Settled, now: float) -> TraceRow:
     why = f"attempt {item.unit.attempt}: {item.why}"
+    if item.reason:
+        why = f"{why} ({item.reason})"
     if item.child:
         why = f"{why}; the sender is told by {item.child}"
     unit = item.unit

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from libs.common.db.schema import deferred, effect, outbox, quarantine
+from libs.common.db.schema import deferred, effect, outbox, quarantine, trace
 from libs.common.jobs import (
     Client,
     Envelope,
@@ -54,6 +54,9 @@ async def test_a_bounce_is_a_report_to_the_sender_in_the_same_commit(
     text = email.message_from_bytes(content, policy=email.policy.default).as_string()
     for words in ("x@other.test", "y@other.test", "nobody here", "Subject: hello"):
         assert words in text
+    steps = [row.why for row in await rows(platform, trace) if row.what == "bounced"]
+    assert len(steps) == 2
+    assert all("nobody here (no_mailbox)" in why for why in steps)
 
 
 @pytest.mark.parametrize(
