@@ -70,12 +70,18 @@ class Connection(SMTP):
             self._timeout_handle = self.loop.call_later(delay, self._timeout_cb)
 
     def _timeout_cb(self) -> None:
-        left = self._heard_at + self._timeout_duration - self.loop.time()
-        if left > 0:
+        now = self.loop.time()
+        left = self._heard_at + self._timeout_duration - now
+        reply = replies.IDLE if left <= 0 else self.too_slow(now)
+        if reply is None:
             self._timeout_handle = self.loop.call_later(left, self._timeout_cb)
         elif self.transport is not None:
-            self._writer.write(replies.IDLE.encode())
+            self._writer.write(reply.encode())
             self.transport.close()
+
+    def too_slow(self, now: float) -> Reply | None:
+        """Why a client that does say something now and then is not waited for."""
+        return None
 
     async def _handle_client(self) -> None:
         try:

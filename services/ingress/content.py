@@ -11,6 +11,7 @@ from libs.protocols.message.received import count_received
 from libs.protocols.smtp.data import DataDecoder
 from libs.protocols.smtp.line_ends import LineEnds
 from libs.protocols.smtp.reply import BARE_LINE_END, LOCAL_ERROR, TOO_BIG, Refusal, Reply
+from services.ingress.pace import Pace
 from services.ingress.policy import check_author
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Content:
         self._limit = settings.max_message_octets
         self._spool = SpoolFile(settings.spool_folder or None)
         self._ends = LineEnds()
+        self.received = 0
+        """Octets so far, also those that were thrown away."""
+        self.pace = Pace()
         self.refusal: Reply | None = None
         """Why it cannot be taken; what still comes is thrown away."""
 
@@ -53,6 +57,7 @@ class Content:
 
     async def _take(self, block: bytes) -> None:
         self._session.octets.inc(len(block))
+        self.received += len(block)
         if self.refusal or not block:
             return
         self._ends.feed(block)

@@ -24,6 +24,7 @@ _ACCEPTED = Counter("holub_ingress_accepted_total", "Messages answered 250.", ["
 _REFUSED = Counter("holub_ingress_refused_total", "Refusals.", ["listener", "stage", "status"])
 _OCTETS = Counter("holub_ingress_octets_total", "Octets of content received.", ["listener"])
 
+SLOW = Reply(421, "4.4.2", "the content comes too slowly; closing")
 MAX_COMMAND = 2048
 """Octets of a command line with its CRLF; four times RFC 5321 §4.5.3.1.4, for parameters."""
 
@@ -98,6 +99,19 @@ class Session(Connection):
             await asyncio.sleep(screening.pause)
             refusal = screening.spoke_early() if self.has_input else None
         return refusal or self._greeting()
+
+    def too_slow(self, now: float) -> Reply | None:
+        """Asked when the session's timer goes off."""
+        content = self.mail.content if self.mail is not None else None
+        settings = self.server.settings
+        if content is not None and content.pace.too_slow(
+            now,
+            content.received,
+            over_seconds=settings.timeout_seconds / 2,
+            least=settings.min_octets_per_second,
+        ):
+            return SLOW
+        return None
 
     def _greeting(self) -> Reply:
         kind = "LMTP" if self.listener.lmtp else "ESMTP"

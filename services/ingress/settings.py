@@ -54,6 +54,10 @@ class IngressSettings(HolubSettings):
     timeout_seconds: float = Field(default=300, gt=0)
     """How long we wait for a client (RFC 5321 §4.5.3.2.7)."""
 
+    min_octets_per_second: int = Field(default=100, ge=0)
+    """Content that comes slower than this, over half of `timeout_seconds` or more, is not waited
+    for; 0: as slow as it likes."""
+
     verdict_seconds: float = Field(default=15, ge=0, le=20)
     """How long the final reply waits for filter's verdict; 0: not at all."""
 
