@@ -168,6 +168,8 @@ class Screening:
     async def recipient(self, reverse_path: Path, path: Path) -> tuple[str, ...]:
         """RCPT of one whom we know: what was found, as `rule=outcome`; or a `Refusal`."""
         self._refuse("rates", self._screen.recipients.count(self._ip))
+        if not (self._early or self._asked or self._settings.greylist is not Mode.OFF):
+            return ()
         chosen = await self._screen.directory.screening(path.domain)
         reachable = is_required(path.address)
         findings = [*self._early.values(), *[await task for task in self._asked.values()]]
