@@ -2,7 +2,8 @@
 
 They are safe: the sweeper finds them in their segments.  So that nobody waits for it, this
 process puts their jobs as soon as the queue is back.  How many there may be is bounded, and a
-restart does not begin to count anew: what no row accounts for is looked up in the segments.
+restart does not begin to count anew: what no row accounts for is looked up in the segments,
+but for what may merely wait in a queue, of which a backlog of filter's is no reason to refuse mail.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from prometheus_client import Gauge
 
@@ -21,7 +23,7 @@ from libs.common.jobs.record import decode_header
 from libs.common.queue.protocol import Queue, QueueError
 from libs.common.runtime.log import get_logger
 from libs.common.runtime.survive import survive
-from libs.common.trace import accounted
+from libs.common.trace import accounted, taken_before
 from services.ingress.settings import IngressSettings
 
 log = get_logger(__name__)
@@ -32,6 +34,13 @@ _YOUNG_SECONDS = 60.0
 """What is younger may simply be on its way."""
 _CHUNK = 500
 _PUT_AT_ONCE = 64
+
+
+class _Left(NamedTuple):
+    """A message that an earlier process left."""
+
+    octets: int
+    received_at: float
 
 
 class Unpublished:
@@ -45,8 +54,8 @@ class Unpublished:
         self._database = database
         self._settings = settings
         self._jobs: dict[str, FilterJob] = {}
-        self._found: dict[str, int] = {}
-        """mail_id -> octets of messages that an earlier process left, until a row has them."""
+        self._found: dict[str, _Left] = {}
+        """By mail_id, until a row has them."""
         self._octets = 0
         self._tasks: list[asyncio.Task[None]] = []
         _COUNT.set_function(lambda: len(self._jobs) + len(self._found))
@@ -102,28 +111,39 @@ class Unpublished:
                 if counted:
                     await self._forget_accounted()
                 else:
-                    await self._find()
+                    await self.count()
                     counted = True
             await asyncio.sleep(_RECOUNT_SECONDS)
 
-    async def _find(self) -> None:
-        async for chunk in self._recent(time.time() - _YOUNG_SECONDS):
+    async def count(self) -> None:
+        """Find what an earlier process left."""
+        async for chunk in self._recent(await self._line()):
             missing = [m for m in await self._missing(list(chunk)) if m not in self._found]
             room = self._settings.max_unpublished - len(self._found)
             for mail_id in missing[: max(room, 0)]:
                 self._found[mail_id] = chunk[mail_id]
-                self._octets += chunk[mail_id]
+                self._octets += chunk[mail_id].octets
             if room <= len(missing):
                 return
 
-    async def _recent(self, before: float) -> AsyncIterator[dict[str, int]]:
-        """mail_id -> octets, in chunks, of the records of this hour and the last."""
+    async def _line(self) -> float:
+        """What was received after it may wait in a queue, or be on its way there."""
+        now = time.time()
+        try:
+            taken = await taken_before(self._database, self._queue, now, _YOUNG_SECONDS)
+        except QueueError:
+            # What the queue has cannot be told from what it never got: rather too many.
+            taken = now
+        return min(now - _YOUNG_SECONDS, taken)
+
+    async def _recent(self, before: float) -> AsyncIterator[dict[str, _Left]]:
+        """By mail_id, in chunks, the records of this hour and the last."""
         now, chunk = datetime.fromtimestamp(time.time(), UTC), {}
         for hour in (now - timedelta(hours=1), now):
             async for entry in self._blobs.index(hour):
                 header = decode_header(entry.header)
                 if header.origin is Origin.SMTP and header.received_at < before:
-                    chunk[header.mail_id] = entry.ref.length
+                    chunk[header.mail_id] = _Left(entry.ref.length, header.received_at)
                 if len(chunk) == _CHUNK:
                     yield chunk
                     chunk = {}
@@ -136,10 +156,10 @@ class Unpublished:
         return [mail_id for mail_id in ids if mail_id not in known]
 
     async def _forget_accounted(self) -> None:
-        ids = list(self._found)
+        line, ids = await self._line(), list(self._found)
         for start in range(0, len(ids), _CHUNK):
             chunk = ids[start : start + _CHUNK]
             missing = set(await self._missing(chunk))
             for mail_id in chunk:
-                if mail_id not in missing:
-                    self._octets -= self._found.pop(mail_id)
+                if mail_id not in missing or self._found[mail_id].received_at >= line:
+                    self._octets -= self._found.pop(mail_id).octets

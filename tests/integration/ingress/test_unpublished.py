@@ -13,10 +13,19 @@ from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobStore
 from libs.common.db import Database, open_database
 from libs.common.db.schema import outcome
-from libs.common.jobs import Envelope, FilterJob, Recipient, RecordHeader, decode, new_mail_id
+from libs.common.jobs import (
+    Envelope,
+    FilterJob,
+    Recipient,
+    RecordHeader,
+    decode,
+    encode,
+    new_mail_id,
+)
 from libs.common.jobs.record import encode_header
 from libs.common.queue import open_queue
 from libs.common.queue.protocol import Queue
+from libs.common.trace import note_watermark
 from services.ingress import unpublished as module
 from services.ingress.commit import Commit
 from services.ingress.settings import IngressSettings
@@ -121,6 +130,23 @@ async def test_a_restart_counts_what_no_row_accounts_for(
     await _settle(database, lost[0])
     await until(lambda: not unpublished.full)
     await unpublished.close()
+
+
+@pytest.mark.parametrize(("taken_ago", "counted"), [(None, 0), (600, 0), (10, 2)])
+async def test_a_restart_counts_nothing_that_may_wait_in_a_queue(
+    blobs: BlobStore, queue: Queue, database: Database, taken_ago: float | None, counted: int
+) -> None:
+    """A backlog of filter's is no reason to refuse mail; what its watermark has passed is lost."""
+    jobs = [await stored(blobs, age=120) for _ in range(2)]
+    await queue.put("filter", [encode(job) for job in jobs])
+    if taken_ago is not None:
+        async with database.transaction() as transaction:
+            await note_watermark(transaction, "filter", time.time() - taken_ago)
+    unpublished = Unpublished(blobs, queue, database, settings(max_unpublished=2))
+
+    await unpublished.count()
+
+    assert unpublished.full == bool(counted)
 
 
 async def test_octets_are_bounded_too(
