@@ -21,15 +21,15 @@ seen. A POST with an `Idempotency-Key` can be sent again safely. Errors are prob
 class BodyLimit:
     """Refuses request bodies over a size, whatever Content-Length says."""
 
-    def __init__(self, app: ASGIApp, most: int, most_import: int) -> None:
+    def __init__(self, app: ASGIApp, most: int, most_import: int, most_mail: int) -> None:
         self._app = app
         self._most = most
         self._most_import = most_import
+        self._most_mail = most_mail
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what is received."""
-        path = scope.get("path", "")
-        most = self._most_import if path.startswith("/v1/import") else self._most
+        most = self._most_of(scope.get("path", ""))
         seen = 0
 
         async def counted() -> Message:
@@ -42,12 +42,18 @@ class BodyLimit:
 
         await self._app(scope, counted, send)
 
+    def _most_of(self, path: str) -> int:
+        if path.startswith("/v1/") and path.endswith("/mail"):
+            return self._most_mail  # never in memory
+        return self._most_import if path.startswith("/v1/import") else self._most
+
 
 def make_application(
     platform: Platform,
     max_body_octets: int = 1 << 20,
     *,
     max_import_octets: int = 1 << 26,
+    max_mail_octets: int = 1 << 36,
     operator: Principal | None = None,
 ) -> FastAPI:
     """The application on the platform's backends.
@@ -57,7 +63,12 @@ def make_application(
     app = FastAPI(title="Holub", version="1", description=_DESCRIPTION)
     app.state.platform = platform
     app.state.operator = operator
-    app.add_middleware(BodyLimit, most=max_body_octets, most_import=max_import_octets)
+    app.add_middleware(
+        BodyLimit,
+        most=max_body_octets,
+        most_import=max_import_octets,
+        most_mail=max_mail_octets,
+    )
     problem.install(app)
     api = APIRouter(prefix="/v1", route_class=Idempotent, responses=problem.ERRORS)
     for resource in RESOURCES:

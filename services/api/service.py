@@ -24,7 +24,10 @@ async def run(platform: Platform) -> None:
         return
     config = uvicorn.Config(
         make_application(
-            platform, settings.max_body_octets, max_import_octets=settings.max_import_octets
+            platform,
+            settings.max_body_octets,
+            max_import_octets=settings.max_import_octets,
+            max_mail_octets=settings.max_mail_octets,
         ),
         log_config=None,
         access_log=False,

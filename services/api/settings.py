@@ -28,6 +28,9 @@ class ApiSettings(HolubSettings):
     max_import_octets: int = Field(default=64 * 1024 * 1024, ge=1024)
     """The largest file that /v1/import takes."""
 
+    max_mail_octets: int = Field(default=1 << 36, ge=1024)
+    """The largest mbox that one request brings; it is taken as it comes."""
+
     mail_host: str = Field(default_factory=socket.getfqdn)
     """The name of the host that MX records lead to: for DNS records, MTA-STS, the doctor."""
 

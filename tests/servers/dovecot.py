@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 from pathlib import Path
@@ -61,7 +62,7 @@ class Dovecot(Daemon):
         (self.port,) = free_ports(1)
         root = os.getuid() == 0
         owner = pwd.getpwnam("mail") if root else pwd.getpwuid(os.getuid())
-        own = _UNPRIVILEGED.format(owner.pw_name, owner.pw_gid)
+        own = _UNPRIVILEGED.format(owner.pw_name, grp.getgrgid(owner.pw_gid).gr_name)
         for name in ("mail", "home"):
             (folder / name).mkdir()
             if root:

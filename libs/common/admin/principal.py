@@ -29,7 +29,7 @@ def _both(*names: str) -> frozenset[str]:
 _OWN = _both("self", "scripts", "quarantine") | {"trace:read"}
 _DOMAIN = (
     _OWN
-    | _both("accounts", "aliases", "mailboxes", "blocks", "queue")
+    | _both("accounts", "aliases", "mailboxes", "mail", "blocks", "queue")
     | {"domains:read", "doctor:read"}
 )
 _TENANT = _DOMAIN | _both("domains", "keys") | {"audit:read"}
