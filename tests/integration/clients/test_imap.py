@@ -264,6 +264,46 @@ def test_mbsync_copies_a_mailbox_and_its_flags(
     assert len(client.search()) == 1
 
 
+def test_offlineimap_synchronises_both_ways(
+    holub: Holub, client: IMAPClient, tmp_path: Path
+) -> None:
+    needed("offlineimap")
+    client.append("INBOX", MESSAGE, flags=(b"\\Seen",))
+    config = tmp_path / "offlineimaprc"
+    config.write_text(
+        "[general]\naccounts = a\nui = quiet\n"
+        f"metadata = {tmp_path}/state\n\n"
+        "[Account a]\nlocalrepository = near\nremoterepository = far\n\n"
+        f"[Repository near]\ntype = Maildir\nlocalfolders = {tmp_path}/mail\n\n"
+        "[Repository far]\ntype = IMAP\nremotehost = localhost\n"
+        f"remoteport = {holub.ports['imaps']}\n"
+        f"remoteuser = alice@{DOMAIN}\nremotepass = {PASSWORD}\nssl = yes\n"
+        f"sslcacertfile = {holub.ca}\nauth_mechanisms = PLAIN\n"
+        "folderfilter = lambda name: name in ('INBOX', 'Drafts')\n"
+    )
+
+    def sync() -> None:
+        done = subprocess.run(
+            ["offlineimap", "-c", str(config), "-o"],
+            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    sync()
+    (first,) = (tmp_path / "mail" / "INBOX").glob("*/*:2,S")
+    assert first.read_bytes().replace(b"\n", b"\r\n") == MESSAGE
+    first.rename(first.with_name(f"{first.name.split(':')[0]}:2,FS"))
+    (tmp_path / "mail" / "INBOX" / "cur" / "1.new.host:2,").write_bytes(b"Subject: two\n\nx\n")
+    sync()
+    client.noop()
+
+    found = client.fetch(client.search(), ["FLAGS", "BODY.PEEK[HEADER.FIELDS (SUBJECT)]"])
+    assert [sorted(item[b"FLAGS"]) for item in found.values()] == [[b"\\Flagged", b"\\Seen"], []]
+
+
 def test_mutt_shows_a_mailbox(holub: Holub, client: IMAPClient, tmp_path: Path) -> None:
     needed("mutt")
     client.append("INBOX", MESSAGE)
