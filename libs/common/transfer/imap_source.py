@@ -9,11 +9,18 @@ from typing import Any
 from imapclient import IMAPClient
 
 from libs.common.blobstore.spool import SpoolFile
-from libs.common.mailstore import from_names
 from libs.common.mailstore.folders import SPECIAL_USES
 from libs.common.transfer.files import BLOCK, content_of
 from libs.common.transfer.imap_account import AT_ONCE, Account, Names, all_uids
-from libs.common.transfer.letter import MAX_OCTETS, Folder, Known, Letter, Progress, key_of
+from libs.common.transfer.letter import (
+    MAX_OCTETS,
+    Folder,
+    Known,
+    Letter,
+    Progress,
+    flags_of,
+    key_of,
+)
 
 _MESSAGES, _OCTETS = 50, 4 * 1024 * 1024
 """Of one FETCH of contents."""
@@ -152,7 +159,7 @@ def _groups(messages: Sequence[_Message]) -> Iterator[list[_Message]]:
 
 def _letter(message: _Message, content: bytes | SpoolFile) -> Letter:
     names = [flag.decode("ascii", "replace") for flag in message.facts.get(b"FLAGS", ())]
-    flags, keywords = from_names(names[:64])
+    flags, keywords = flags_of(names)
     date = message.facts.get(b"INTERNALDATE")
     at = date.timestamp() if date else None
     return Letter(message.key, content, flags, keywords, at, message.uid)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from libs.common.blobstore.spool import SpoolFile
+from libs.common.mailstore.flags import MAX_KEYWORDS, from_names
 
 IN_MEMORY = 1024 * 1024
 """Octets of a message up to which it is one piece of bytes."""
+_KEYWORD = re.compile(r"[A-Za-z0-9!#$&'+,./:;<=>?@\[^_`|}~-]{1,100}")
 MAX_OCTETS = 256 * 1024 * 1024
 """Larger messages are left out, and named."""
 
@@ -89,6 +92,12 @@ class Source(Protocol):
         Those that are known, and those that cannot be had, are noted in `progress`.
         """
         ...
+
+
+def flags_of(names: Iterable[str]) -> tuple[int, str]:
+    """(bits, keywords) of what a source names; what IMAP could not say again is left out."""
+    good = [name for name in names if name.startswith("\\") or _KEYWORD.fullmatch(name)]
+    return from_names(good[:MAX_KEYWORDS])
 
 
 def key_of(*parts: str | bytes | int) -> str:

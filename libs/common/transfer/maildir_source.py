@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from libs.common.blobstore.spool import SpoolFile
-from libs.common.mailstore import from_names
 from libs.common.transfer.files import blocks, content_of
 from libs.common.transfer.letter import (
     MAX_OCTETS,
@@ -20,6 +19,7 @@ from libs.common.transfer.letter import (
     Letter,
     Progress,
     TransferError,
+    flags_of,
     key_of,
 )
 from libs.protocols.mailfile.lines import ToCrlf
@@ -96,7 +96,7 @@ async def _letter(key: str, file: _File) -> Letter | None:
     try:
         async for block in blocks(file.path):
             await spool.write(lines.feed(block))
-        flags, keywords = from_names(file.name.flags[:64])
+        flags, keywords = flags_of(file.name.flags)
         content = await content_of(spool)
         return Letter(key, content, flags, keywords, float(int(status.st_mtime)), file.uid)
     except BaseException:
@@ -120,12 +120,12 @@ def _files(folder: Path) -> list[_File]:
 
 
 def _keywords(folder: Path) -> list[str]:
-    """The keywords of the letters a to z; IMAP's forms of what others name otherwise stay."""
+    """The keywords of the letters a to z."""
     words = [""] * 26
     for line in _lines(folder / "dovecot-keywords"):
         number, _, word = line.decode("ascii", "replace").strip().partition(" ")
         if number.isdigit() and int(number) < len(words):
-            words[int(number)] = word if re.fullmatch(r"[!#-'+-\[\]-z|}~]+", word) else ""
+            words[int(number)] = word
     return words
 
 

@@ -19,7 +19,6 @@ from collections.abc import (
 from pathlib import Path
 
 from libs.common.blobstore.spool import SpoolFile
-from libs.common.mailstore import from_names
 from libs.common.transfer.files import blocks, content_of
 from libs.common.transfer.letter import (
     MAX_OCTETS,
@@ -28,6 +27,7 @@ from libs.common.transfer.letter import (
     Letter,
     Progress,
     TransferError,
+    flags_of,
     key_of,
 )
 from libs.protocols.mailfile.maildir import mailbox_name
@@ -149,8 +149,8 @@ class _Message:
         digest = self._sha256.hexdigest()
         seen[digest] += 1
         begin = self._begin
-        flags, keywords = from_names(
-            [*(_LETTERS[c] for c in begin.status if c in _LETTERS), *begin.keywords.split()[:64]]
+        flags, keywords = flags_of(
+            [*(_LETTERS[c] for c in begin.status if c in _LETTERS), *begin.keywords.split()]
         )
         content = await content_of(self.spool)
         key = key_of("mbox", name, digest, seen[digest])

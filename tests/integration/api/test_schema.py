@@ -33,6 +33,11 @@ CHECKS = [
 ]
 
 
+@schemathesis.serializer("application/mbox")
+def mbox(_: schemathesis.SerializationContext, value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
+
+
 EXAMPLES = 10
 """Requests for each operation."""
 

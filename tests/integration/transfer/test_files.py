@@ -191,6 +191,16 @@ async def test_a_uidvalidity_is_adopted_once(room: Room) -> None:
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_keywords_that_would_break_imap_stay_outside(room: Room, tmp_path: Path) -> None:
+    words = b'good a)b {5} \\Recent \\Seen "q" caf\xc3\xa9 ' + b"x" * 200
+    (tmp_path / "box").write_bytes(b"From a\nX-Keywords: " + words + b"\nX-UID: 1\n\nx\n\n")
+
+    await run(bring(room.store, room.bob, MboxSource.of_path(tmp_path / "box", Quoting.RD)))
+
+    assert [m[1:3] for m in (await held(room, room.bob))["box"][1]] == [(1, "good")]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 async def test_links_in_a_maildir_lead_nowhere(room: Room, tmp_path: Path) -> None:
     """Its owner could otherwise have the operator read any file for him."""
     (tmp_path / "secret").write_bytes(b"Subject: of somebody else\n\n")
