@@ -28,7 +28,7 @@ class Connection(SMTP):
 
     line_length_limit = READ_LIMIT
 
-    def __init__(self, timeout_seconds: float, *, tls: bool) -> None:
+    def __init__(self, timeout_seconds: float, handshake_seconds: float, *, tls: bool) -> None:
         # Not SMTP.__init__: it looks its methods up by inspection for every connection (1 ms).
         loop = asyncio.get_running_loop()
         self.loop = loop
@@ -39,6 +39,7 @@ class Connection(SMTP):
             loop=loop,
         )
         self.event_handler = None
+        self.handshake_seconds = handshake_seconds
         self._timeout_duration = timeout_seconds
         self._timeout_handle: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
@@ -204,7 +205,16 @@ class Connection(SMTP):
         # What came before the handshake was not protected, and may have been slipped in by
         # somebody else: away with it (RFC 3207 §4.2, CVE-2011-0411).
         self._reader._buffer.clear()  # type: ignore[attr-defined]
-        secure = await self.loop.start_tls(transport, self, context, server_side=True)
+        seconds = self.handshake_seconds
+        try:
+            secure = await self.loop.start_tls(
+                transport, self, context, server_side=True, ssl_handshake_timeout=seconds
+            )
+        except OSError:
+            # The loop tells of the end of a connection only after a handshake: so we do, or the
+            # session would be counted for ever.
+            self.loop.call_soon(self.connection_lost, None)
+            raise
         self.transport = secure
         self._reader._transport = secure  # type: ignore[attr-defined]
         self._writer._transport = secure  # type: ignore[attr-defined]

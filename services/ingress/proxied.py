@@ -65,12 +65,14 @@ class ProxiedListener:
         networks: Networks,
         session: Callable[[str], asyncio.Protocol],
         tls: ssl.SSLContext | None,
+        handshake_seconds: float,
     ) -> None:
         self.sockets = (sockets.create_server((host, port), backlog=_BACKLOG),)
         self.sockets[0].setblocking(False)
         self._networks = networks
         self._session = session
         self._tls = tls
+        self._handshake_seconds = handshake_seconds if tls else None
         self._under_way: set[asyncio.Task[None]] = set()
         self._accepting = asyncio.create_task(self._accept())
 
@@ -101,7 +103,10 @@ class ProxiedListener:
         try:
             ip = await self._client(socket, peer)
             await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: self._session(ip), socket, ssl=self._tls
+                lambda: self._session(ip),
+                socket,
+                ssl=self._tls,
+                ssl_handshake_timeout=self._handshake_seconds,
             )
         except (OSError, ValueError, TimeoutError, asyncio.CancelledError) as error:
             _REFUSED.inc()

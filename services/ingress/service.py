@@ -105,6 +105,13 @@ async def listen(server: Server, listener: Listener, port: int) -> asyncio.Serve
 
     if listener.name in server.settings.proxied:
         networks = parse_networks(server.settings.proxy_networks)
-        return ProxiedListener(server.settings.host, port, networks, session, tls)
+        seconds = server.settings.handshake_seconds
+        return ProxiedListener(server.settings.host, port, networks, session, tls, seconds)
     loop = asyncio.get_running_loop()
-    return await loop.create_server(session, server.settings.host, port, ssl=tls)
+    return await loop.create_server(
+        session,
+        server.settings.host,
+        port,
+        ssl=tls,
+        ssl_handshake_timeout=server.settings.handshake_seconds if tls else None,
+    )

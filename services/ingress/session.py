@@ -24,6 +24,7 @@ _ACCEPTED = Counter("holub_ingress_accepted_total", "Messages answered 250.", ["
 _REFUSED = Counter("holub_ingress_refused_total", "Refusals.", ["listener", "stage", "status"])
 _OCTETS = Counter("holub_ingress_octets_total", "Octets of content received.", ["listener"])
 
+IDLE_TALK = Reply(421, "4.7.0", "too many commands without a message; closing")
 SLOW = Reply(421, "4.4.2", "the content comes too slowly; closing")
 MAX_COMMAND = 2048
 """Octets of a command line with its CRLF; four times RFC 5321 §4.5.3.1.4, for parameters."""
@@ -33,7 +34,8 @@ class Session(Connection):
     """Speaks with one client."""
 
     def __init__(self, server: Server, listener: Listener, *, tls: bool, ip: str = "") -> None:
-        super().__init__(server.settings.timeout_seconds, tls=tls)
+        settings = server.settings
+        super().__init__(settings.timeout_seconds, settings.handshake_seconds, tls=tls)
         self.claimed_ip = ip
         self.rdns = ""
         self.server = server
@@ -45,6 +47,8 @@ class Session(Connection):
         self.screening: Screening | None = None
         """What is asked of a stranger; None: nothing."""
         self._errors = 0
+        self.idle_commands = 0
+        """Commands since the last message that bring none nearer."""
         self.forget()
 
     def forget(self) -> None:
@@ -180,6 +184,12 @@ class Session(Connection):
         if mail_id:
             recipient = argument.partition("<")[2].partition(">")[0][:320]
             self.server.trace.add(TraceRow(mail_id, "ingress", "refused", -1, recipient, why))
+
+    def count_idle(self) -> None:
+        """One more; a `Refusal` that closes the session when there were too many (S10)."""
+        self.idle_commands += 1
+        if self.idle_commands > self.server.settings.max_idle_commands:
+            raise Refusal(IDLE_TALK)
 
     def transaction(self) -> MailTransaction:
         """The one under way; a `Refusal` when there is none."""

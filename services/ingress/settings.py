@@ -51,6 +51,12 @@ class IngressSettings(HolubSettings):
     max_errors: int = Field(default=20, ge=1)
     """Refused commands in one session before it is closed."""
 
+    max_idle_commands: int = Field(default=100, ge=10)
+    """EHLO, RSET, NOOP, VRFY and HELP in one session since its last message; then it is closed."""
+
+    handshake_seconds: float = Field(default=20, gt=0)
+    """How long a TLS handshake may take."""
+
     timeout_seconds: float = Field(default=300, gt=0)
     """How long we wait for a client (RFC 5321 §4.5.3.2.7)."""
 

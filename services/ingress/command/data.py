@@ -70,6 +70,7 @@ async def _finish(session: Session, transaction: MailTransaction, content: Conte
         session.note_refusal("DATA", reply)
     if reply.positive:
         session.accepted.inc()
+        session.idle_commands = 0
     if session.listener.lmtp:
         for _ in transaction.recipients[1:]:
             session.say(reply)

@@ -45,6 +45,7 @@ def _expect_lmtp(session: Session, lmtp: bool) -> None:
 def _take_name(session: Session, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise Refusal(Reply(501, "5.5.4", "give your host name or [address literal]"))
+    session.count_idle()
     session.helo = name
     if session.screening is not None:
         session.screening.heard(name)

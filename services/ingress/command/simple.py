@@ -13,12 +13,14 @@ if TYPE_CHECKING:
 
 async def rset(session: Session, argument: str) -> Reply:
     """End the transaction without a message (RFC 5321 §4.1.1.5)."""
+    session.count_idle()
     session.end_transaction()
     return replies.OK
 
 
 async def noop(session: Session, argument: str) -> Reply:
     """Nothing; an argument is ignored (RFC 5321 §4.1.1.9)."""
+    session.count_idle()
     return replies.OK
 
 
@@ -29,6 +31,7 @@ async def quit_(session: Session, argument: str) -> Reply:
 
 async def vrfy(session: Session, argument: str) -> Reply:
     """Neither yes nor no: it would tell strangers who exists (RFC 5321 §7.3)."""
+    session.count_idle()
     if not argument:
         raise Refusal(Reply(501, "5.5.4", "VRFY takes an address"))
     return Reply(252, "2.5.0", "cannot say; send, and see")
@@ -43,4 +46,5 @@ async def help_(session: Session, argument: str) -> Reply:
     """The commands there are."""
     from services.ingress.command import COMMANDS
 
+    session.count_idle()
     return Reply(214, "2.0.0", f"commands: {' '.join(sorted(COMMANDS))}")

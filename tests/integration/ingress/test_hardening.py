@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import smtplib
 import ssl
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from tests.integration.ingress.ingress import ALICE, DOMAIN, PASSWORD, Ingress, running
 
@@ -135,6 +137,48 @@ async def test_a_command_may_have_so_many_octets(
         got = await ingress.converse(line + b"NOOP\r\n")
 
     assert [int(one[:3]) for one in got.splitlines()[1:]] == codes
+
+
+@pytest.mark.parametrize("listener", ["mx", "submissions"])
+@pytest.mark.parametrize("hello", [b"", b"no handshake\r\n" * 9])
+def test_a_handshake_that_does_not_come_to_an_end_leaves_nothing_behind(
+    tmp_path: Path, tls: Tls, listener: str, hello: bytes
+) -> None:
+    """S9: else 2,000 of them would be all the sessions that there may be.  Under uvloop, too."""
+
+    async def talk() -> None:
+        async with running(tmp_path, tls=tls[0], handshake_seconds=0.5) as ingress:
+            reader, writer = await asyncio.open_connection("127.0.0.1", ingress.ports[listener])
+            if listener == "mx":
+                writer.write(b"STARTTLS\r\n")
+                await reader.readuntil(b"220 2.0.0 go ahead\r\n")
+            writer.write(hello)
+            with contextlib.suppress(ConnectionError):
+                await asyncio.wait_for(reader.read(), 30)
+            async with asyncio.timeout(30):
+                while ingress.server.sessions:
+                    await asyncio.sleep(0.05)
+            writer.close()
+
+    for make in (asyncio.new_event_loop, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=make) as runner:
+            runner.run(talk())
+
+
+@pytest.mark.parametrize("command", ["NOOP", "RSET", "VRFY x", "HELP", "EHLO x"])
+async def test_so_many_commands_may_bring_no_message(tmp_path: Path, command: str) -> None:
+    """S10: whoever only talks is asked to go; a message makes up for it."""
+    one = command.encode() + b"\r\n"
+    async with running(tmp_path, max_idle_commands=20) as ingress:
+        enough = await ingress.converse(one * 20)
+        more = await ingress.converse(one * 21)
+        again = await ingress.converse(
+            one * 19 + HEAD + b"DATA\r\nx\r\n.\r\n" + one * 20 + b"QUIT\r\n"
+        )
+
+    assert b"421" not in enough
+    assert more.endswith(b"421 4.7.0 too many commands without a message; closing\r\n")
+    assert again.endswith(b"221 2.0.0 goodbye\r\n")
 
 
 @pytest.mark.parametrize(("over", "code"), [(-1, 250), (0, 250), (1, 501)])
