@@ -20,6 +20,7 @@ from services.storage.commit import commit
 from services.storage.expire import expire_recoverable, look_after_quarantine
 from services.storage.index import Indexer
 from services.storage.outbox import pump
+from services.storage.retention import Ages, look_after_retention
 from services.storage.settings import StorageSettings
 from services.storage.sweeper import Sweeper
 
@@ -76,6 +77,8 @@ async def run(platform: Platform) -> None:
     aside.append(asyncio.create_task(expire_recoverable(platform.database)))
     held = look_after_quarantine(platform.database, platform.blobs, settings.quarantine_days)
     aside.append(asyncio.create_task(held))
+    ages = Ages(settings.trace_days, settings.ledger_days)
+    aside.append(asyncio.create_task(look_after_retention(platform.database, platform.queue, ages)))
     if settings.sweep and not seeded_bug("sweeper_off"):
         aside.append(asyncio.create_task(sweeper.run()))
     if settings.gc:

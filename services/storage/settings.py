@@ -11,6 +11,7 @@ from libs.common.runtime.settings import HolubSettings, settings_config
 
 _HOUR = 3600.0
 _DAY = 86400.0
+_LEAST_LEDGER_DAYS = 30
 
 
 class StorageSettings(HolubSettings):
@@ -45,6 +46,13 @@ class StorageSettings(HolubSettings):
     outbox_every_seconds: float = Field(default=1, gt=0)
     """Time between two looks at an empty outbox."""
 
+    trace_days: float = Field(default=90, ge=0)
+    """How long the steps of a message can be looked at; 0: for ever."""
+
+    ledger_days: float = Field(default=90, ge=0)
+    """How long it is noted what was done for a message that is at its end, so that it is not done
+    again, whatever comes late; 0: for ever."""
+
     quarantine_days: float = Field(default=30, gt=0)
     """How long held mail waits for somebody's decision before it is discarded."""
 
@@ -73,7 +81,12 @@ class StorageSettings(HolubSettings):
     """Segments of which a smaller share is needed are compacted; 0: none is."""
 
     @model_validator(mode="after")
-    def _grace_outlasts_backups(self) -> Self:
+    def _nothing_is_forgotten_too_early(self) -> Self:
+        if 0 < self.ledger_days < max(_LEAST_LEDGER_DAYS, self.sweep_hours / 24):
+            raise ValueError(
+                f"ledger_days must be 0, or at least {_LEAST_LEDGER_DAYS} and more than what the"
+                " sweeper looks back: a job that comes late would be done twice"
+            )
         if self.gc_grace_days <= self.gc_restore_days and self.gc_restore_days:
             raise ValueError(
                 "gc_grace_days must be more than gc_restore_days: a database that is put back"
