@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from services.cli import access, keep, operate, recoverable, resources, signing
+from services.cli import access, keep, operate, recoverable, rescan, resources, signing
 from services.cli.resources import Json
 from services.cli.sieve import sieve
 
@@ -45,6 +45,7 @@ for _name, _commands in (
     ("queue", operate.queue),
     ("parked", operate.parked),
     ("quarantine", operate.quarantine),
+    ("rescan", rescan.rescan),
     ("audit", operate.audit),
     ("recoverable", recoverable.recoverable),
     ("sieve", sieve),

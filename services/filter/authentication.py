@@ -66,6 +66,14 @@ class Authentication:
         return f"spf={self.spf.word} dkim={dkim} dmarc={self.dmarc.word}{arc}"
 
 
+_UNCLEAR, _DISOWNED = "the author is unclear", "not authenticated as"
+
+
+def disowned(text: str) -> bool:
+    """Whether the text of a verdict says that its sender's authentication speaks against it."""
+    return _UNCLEAR in text or _DISOWNED in text
+
+
 class Authenticator:
     """Checks senders with one resolver and its cache."""
 
@@ -145,11 +153,11 @@ class Authenticator:
             return ""
         if found.dmarc.word == "permerror":
             # Forgers write such fields so that each reader sees another author.
-            return f"the author is unclear: {found.dmarc.reason}"
+            return f"{_UNCLEAR}: {found.dmarc.reason}"
         if found.dmarc.disposition == "none":
             return ""
         wish = f"asks for {found.dmarc.disposition}"
-        return f"not authenticated as {found.dmarc.domain}, whose DMARC policy {wish}"
+        return f"{_DISOWNED} {found.dmarc.domain}, whose DMARC policy {wish}"
 
     def _verdict(self, found: Authentication) -> Verdict:
         if self._dmarc == "reject" and found.dmarc.disposition == "reject":

@@ -96,6 +96,11 @@ class _Session:
         self._writer.write(b"zPING\0")
         return await self._reader.readuntil(b"\0") == b"PONG\0"
 
+    async def version(self) -> str:
+        """Outside IDSESSION mode: `ClamAV VERSION/NUMBER/DATE` of its signatures."""
+        self._writer.write(b"zVERSION\0")
+        return (await self._reader.readuntil(b"\0"))[:-1].decode("ascii", "replace")
+
     def close(self) -> None:
         self._writer.close()
 
@@ -189,6 +194,15 @@ class _Daemon:
         finally:
             session.close()
 
+    async def version(self) -> str:
+        """What it says of itself; one of `_LOST` when it does not answer."""
+        session = await self._open()
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await session.version()
+        finally:
+            session.close()
+
     async def _open(self) -> _Session:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
@@ -242,6 +256,16 @@ class Clamd:
             return scan
         _SCANS.labels("failed").inc()
         raise await _blame(failures)
+
+    async def versions(self) -> dict[str, str]:
+        """What the daemons that answer say of themselves, by URL."""
+        found = {}
+        for daemon in self._daemons:
+            try:
+                found[daemon.url] = await daemon.version()
+            except _LOST as error:
+                log.warning("clamd says no version", daemon=daemon.url, error=_words(error))
+        return found
 
     def close(self) -> None:
         """End all sessions."""

@@ -27,6 +27,27 @@ class Judge:
         self._authenticator = authenticator
         self._spam = spam
 
+    @property
+    def engines(self) -> bool:
+        """Is there any?"""
+        return self._clamd is not None or self._spam is not None
+
+    async def again(self, job: FilterJob, content: bytes) -> Conclusion:
+        """What the engines say of mail that was delivered long ago.
+
+        Its sender was judged when it came: keys and policies in DNS are not those of that time.
+        `Unavailable` and `EngineFailed` rise: what nobody has looked at stays where it is.
+        """
+        conclusion = Conclusion()
+        if self._clamd is not None:
+            conclusion = of_scan(await self._clamd.scan(content), self._unscanned)
+        if self._spam and self._spam.wanted(job, len(content)):
+            wanted = self._authenticator.wanted(job)
+            found = await self._authenticator.check(job.header, content) if wanted else None
+            asked = Question(job.header, content, found)
+            conclusion = stronger(conclusion, await self._spam.conclude(asked))
+        return conclusion
+
     async def conclude(self, job: FilterJob, content: bytes) -> Conclusion:
         """The most severe verdict; `Unavailable` when the message must wait for an engine."""
         if job.header.origin is Origin.DSN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from libs.common.dns import open_resolver
 from libs.common.jobs import DeliveryJob, FilterJob, VerdictReply, decode, encode
@@ -23,7 +23,9 @@ from services.filter.judge import Judge
 from services.filter.learn import QUEUE as LEARN
 from services.filter.learn import Learner
 from services.filter.record import Decided, known, record
+from services.filter.rescan.rescanner import Rescanner
 from services.filter.settings import FilterSettings
+from services.filter.signatures import watch_signatures
 from services.filter.spam import make_spam, open_engines
 from services.filter.telling import Telling
 from services.platform import Platform
@@ -32,6 +34,8 @@ log = get_logger(__name__)
 QUEUE = "filter"
 HOLD_SECONDS = 2.0
 """Between two tries at a message that waits for a scanner."""
+TOGETHER_SECONDS = 0.2
+"""So long the messages of a batch wait for each other, to share one transaction."""
 MOST_DROPS = 5
 """So many daemons may go away in the middle of one content before that content is to blame."""
 
@@ -47,6 +51,8 @@ class Filter:
         self.watermark = Watermark(platform.database, QUEUE)
         self.awaited = True
         """Does a client wait for the verdicts of the last batch?"""
+        self.busy_at = 0.0
+        """When mail last came (monotonic clock)."""
 
     async def handle(self, leases: Sequence[Lease]) -> None:
         """Examine, record, reply, hand on; an exception puts all of it back.
@@ -54,6 +60,7 @@ class Filter:
         Messages that no scanner answers for are held in hand; the others of the batch go on.
         """
         start = time.time()
+        self.busy_at = time.monotonic()
         jobs = [decode(lease.body, FilterJob) for lease in leases]
         self.awaited = any(job.reply_to for job in jobs)
         again = [
@@ -81,47 +88,44 @@ class Filter:
     async def _examine_all(self, jobs: Sequence[FilterJob]) -> None:
         drops: Counter[str] = Counter()
         while jobs:
-            start = time.monotonic()
-            examined, jobs = await self._examine(jobs, drops)
-            if examined:
-                took = time.monotonic() - start
-                await self._hand_on(await self._record(examined, took))
+            jobs = await self._examine_round(jobs, drops)
             if jobs:
                 log.warning("held: no scanner answers", messages=len(jobs))
                 await asyncio.sleep(HOLD_SECONDS)
+
+    async def _examine_round(
+        self, jobs: Sequence[FilterJob], drops: Counter[str]
+    ) -> list[FilterJob]:
+        """Examine all at once and hand on what is decided; those that wait for a scanner.
+
+        Mostly they are ready together.  One whose DNS or engine is slow keeps nobody.
+        """
+        start = time.monotonic()
+        tasks = {asyncio.create_task(self._examiner.examine(job)): job for job in jobs}
+        waiting: list[FilterJob] = []
+        try:
+            while tasks:
+                done = await _some(tasks)
+                ready = [(tasks.pop(task), task) for task in done]
+                examined, held, gone = _sorted_out(ready, drops)
+                waiting += held
+                if gone:
+                    await self._telling.down(gone)
+                if examined:
+                    took = time.monotonic() - start
+                    await self._hand_on(await self._record(examined, took))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if not waiting:
+            await self._telling.up()
+        return waiting
 
     async def _record(self, examined: Sequence[Examined], took: float) -> list[Decided]:
         decided = await self._database.retry(lambda tx: record(tx, examined, took))
         await failpoint("filter.after_commit")
         return decided
-
-    async def _examine(
-        self, jobs: Sequence[FilterJob], drops: Counter[str]
-    ) -> tuple[list[Examined], list[FilterJob]]:
-        """(those that are decided, those that wait for a scanner)"""
-        results = await asyncio.gather(
-            *(self._examiner.examine(job) for job in jobs), return_exceptions=True
-        )
-        away = ""
-        examined, waiting = [], []
-        for job, result in zip(jobs, results, strict=True):
-            if isinstance(result, Examined):
-                examined.append(result)
-            elif isinstance(result, Unavailable):
-                waiting.append(job)
-                dropped = isinstance(result, ClamdDropped)
-                drops[job.header.mail_id] += dropped
-                if isinstance(result, ClamdUnavailable) and not dropped:
-                    away = str(result)
-                if drops[job.header.mail_id] >= MOST_DROPS:
-                    raise ScanFailed(str(result))
-            else:
-                raise result
-        if away:
-            await self._telling.down(away)
-        elif not waiting:
-            await self._telling.up()
-        return examined, waiting
 
     async def _hand_on(self, decided: Sequence[Decided]) -> None:
         await self._reply(decided)
@@ -138,6 +142,35 @@ class Filter:
                 by_address.setdefault(item.job.reply_to, []).append(encode(reply))
         for address, bodies in by_address.items():
             await self._queue.reply(address, bodies)
+
+
+async def _some(
+    tasks: Mapping[asyncio.Task[Examined], FilterJob],
+) -> list[asyncio.Task[Examined]]:
+    """Those that are ready, in the order of the batch: after a moment at once, else the next."""
+    done, pending = await asyncio.wait(tasks, timeout=TOGETHER_SECONDS)
+    if not done:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+    return [task for task in tasks if task in done]
+
+
+def _sorted_out(
+    ready: Sequence[tuple[FilterJob, asyncio.Task[Examined]]], drops: Counter[str]
+) -> tuple[list[Examined], list[FilterJob], str]:
+    """(those that are decided, those that wait for a scanner, why no scanner answers or "")"""
+    examined, waiting, away = [], [], ""
+    for job, task in ready:
+        try:
+            examined.append(task.result())
+        except Unavailable as error:
+            waiting.append(job)
+            dropped = isinstance(error, ClamdDropped)
+            drops[job.header.mail_id] += dropped
+            if isinstance(error, ClamdUnavailable) and not dropped:
+                away = str(error)
+            if drops[job.header.mail_id] >= MOST_DROPS:
+                raise ScanFailed(str(error)) from error
+    return examined, waiting, away
 
 
 def _delivery(item: Decided) -> DeliveryJob:
@@ -189,12 +222,26 @@ async def run(platform: Platform) -> None:
             ),
         )
         learner = Learner(platform, engines, settings.spam_max_octets)
+        # What was delivered stays where it is until somebody has looked at it again.
+        second = Judge(
+            clamd, settings.unscanned, authenticator, make_spam(settings, engines, "raise")
+        )
+        rescanner = Rescanner(
+            platform, second, budget, lambda: role.busy_at, settings.rescan_per_second
+        )
         lessons = platform.worker(LEARN, learner.handle, most=16, patience=(Unavailable,))
         platform.ready(QUEUE)
+        aside = [asyncio.create_task(rescanner.run())]
+        if clamd is not None:
+            watch = watch_signatures(platform.database, clamd, settings.rescan_hours)
+            aside.append(asyncio.create_task(watch))
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(lessons.run(platform.stopping))
                 await worker.run(platform.stopping)
         finally:
+            for task in aside:
+                task.cancel()
+            await asyncio.gather(*aside, return_exceptions=True)
             await role.watermark.close()
             await resolver.close()

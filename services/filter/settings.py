@@ -88,6 +88,13 @@ class FilterSettings(HolubSettings):
     authentication_seconds: float = Field(default=5, gt=0, le=60)
     """How long the checks of one message may wait for DNS; then their result is `temperror`."""
 
+    rescan_hours: float = Field(default=0, ge=0, le=720)
+    """When clamd has new signatures, mail delivered within so many hours is checked again, and what
+    they find goes from mailboxes to quarantine; 0: only on demand (`holub rescan`)."""
+
+    rescan_per_second: float = Field(default=20, gt=0, le=1000)
+    """Delivered messages that a process checks again in a second, at most: live mail goes first."""
+
     batch: int = Field(default=64, ge=1, le=1000)
     """Jobs that are committed in one transaction at most."""
 

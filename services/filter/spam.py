@@ -43,6 +43,7 @@ class Spam:
         self._max_octets = max_octets
         self._submitted = submitted
         self._hold = unscored == "hold"
+        self._raise = unscored == "raise"
         self._hold_seconds = unscored_seconds
 
     def wanted(self, job: FilterJob, size: int) -> bool:
@@ -55,7 +56,10 @@ class Spam:
         )
 
     async def conclude(self, question: Question) -> Conclusion:
-        """What the engines say; `Unavailable` while the message must wait for one."""
+        """What the engines say; `Unavailable` while the message must wait for one.
+
+        With the policy `raise` also `EngineFailed`: no answer is no verdict.
+        """
         answers = await asyncio.gather(
             *(self._ask(engine, limits, question) for engine, limits in self._engines)
         )
@@ -83,6 +87,8 @@ class Spam:
         return conclusion
 
     def _unscored(self, question: Question, failures: Sequence[Exception]) -> Conclusion:
+        if self._raise:
+            raise next((one for one in failures if isinstance(one, Unavailable)), failures[0])
         why = "; ".join(str(one) for one in failures)
         reason = plain(f"not scored: {why}")
         if not self._hold:
@@ -141,8 +147,10 @@ async def open_engines(settings: FilterSettings) -> AsyncIterator[list[Engine]]:
             await engine.close()
 
 
-def make_spam(settings: FilterSettings, engines: Sequence[Engine]) -> Spam | None:
-    """What asks these engines; None without any."""
+def make_spam(
+    settings: FilterSettings, engines: Sequence[Engine], unscored: str = ""
+) -> Spam | None:
+    """What asks these engines; None without any.  `unscored` is a policy other than the set one."""
     if not engines:
         return None
     limits = {"rspamd": settings.rspamd_scores, "spamd": settings.spamd_scores}
@@ -150,7 +158,7 @@ def make_spam(settings: FilterSettings, engines: Sequence[Engine]) -> Spam | Non
         [(engine, limits[engine.name]) for engine in engines],
         max_octets=settings.spam_max_octets,
         submitted=settings.spam_submitted,
-        unscored=settings.unscored,
+        unscored=unscored or settings.unscored,
         unscored_seconds=settings.unscored_seconds,
     )
 

@@ -3,7 +3,8 @@
 A release takes the recipient's `quarantined` from the ledger and puts a delivery job into the
 outbox, in one transaction.  The row stays as `released` until another state is reached, so that
 `settle_released` can put the job again when a queue was lost (I16); the plan and the delivery
-log see to it that one release gives one copy (I2).
+log see to it that one release gives one copy (I2).  What a re-scan took out of a mailbox is put
+back there at once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from libs.common.db.schema import account, deferred, message, outbox, outcome, p
 from libs.common.jobs import DeliveryJob, encode
 from libs.common.jobs.record import decode_header
 from libs.common.jobs.verdict import MALWARE
+from libs.common.mailstore.held import put_back, throw_away
 from libs.common.mailstore.learn import Lesson, teach
 from libs.common.runtime.log import get_logger
 from libs.common.trace import TraceRow, write_trace
@@ -178,6 +180,8 @@ def _for(whole: DeliveryJob, n: int) -> DeliveryJob:
 
 
 async def _let_go(transaction: Transaction, row: Any, job: DeliveryJob, why: str) -> None:
+    if await put_in_place(transaction, row, why):
+        return
     unit = (quarantine.c.mail_id == row.mail_id, quarantine.c.n == row.n)
     changed = await transaction.execute(
         update(quarantine).where(*unit, quarantine.c.state == "held").values(state="released")
@@ -198,6 +202,28 @@ async def _let_go(transaction: Transaction, row: Any, job: DeliveryJob, why: str
     await write_trace(transaction, [trace])
 
 
+async def put_in_place(transaction: Transaction, row: Any, why: str) -> set[int]:
+    """Put back what a re-scan took out of mailboxes for this quarantine row; ids of these.
+
+    None: it was never in one, or its account is gone.
+    """
+    if not (places := await put_back(transaction, row.mail_id, row.n)):
+        return set()
+    where = ", ".join(places)
+    unit = (row.mail_id, row.n)
+    mine = (quarantine.c.mail_id == unit[0]) & (quarantine.c.n == unit[1])
+    await transaction.execute(delete(quarantine).where(mine))
+    await transaction.execute(
+        update(outcome)
+        .where(outcome.c.mail_id == unit[0], outcome.c.n == unit[1])
+        .values(state="delivered", detail=where, at=time.time())
+    )
+    told = f"{why}: back in {where}"
+    trace = TraceRow(row.mail_id, "quarantine", "released", row.n, row.recipient, told)
+    await write_trace(transaction, [trace])
+    return set(places.values())
+
+
 async def _put(transaction: Transaction, row: Any, job: DeliveryJob) -> None:
     put = {
         "key": f"release:{row.mail_id}:{row.n}",
@@ -212,6 +238,7 @@ async def _put(transaction: Transaction, row: Any, job: DeliveryJob) -> None:
 async def _discard(transaction: Transaction, rows: Sequence[Any], why: str) -> None:
     for row in rows:
         unit = (row.mail_id, row.n)
+        await throw_away(transaction, *unit)
         await transaction.execute(
             delete(quarantine).where(quarantine.c.mail_id == unit[0], quarantine.c.n == unit[1])
         )

@@ -612,6 +612,72 @@ quarantine = Table(
 )
 Index("ix_quarantine_domain", domain_part(quarantine.c.recipient), quarantine.c.created_at)
 
+held_copy = Table(
+    "held_copy",
+    metadata,
+    _id(),
+    # Where a delivered message was in an account's mailboxes, and with which flags, before a
+    # re-scan took it into quarantine for its recipient `n`; a release puts it back just there.
+    Column("mail_id", Text, ForeignKey("message.mail_id"), nullable=False),
+    Column("n", Integer, nullable=False),
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), nullable=False),
+    Column("mailbox", Text, nullable=False),
+    Column("flags", Integer, nullable=False),
+    Column("keywords", Text, nullable=False),
+    Column("internaldate", Double, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("prefix", Text, nullable=False),
+)
+Index("ix_held_copy_mail_id_n", held_copy.c.mail_id, held_copy.c.n)
+
+rescan = Table(
+    "rescan",
+    metadata,
+    # Delivered mail that is checked again: what is asked for, how far it is, what came of it.
+    _id(),
+    # NULL: the accounts of all tenants.
+    Column("tenant_id", Id, ForeignKey("tenant.id", ondelete="CASCADE"), nullable=True, index=True),
+    Column("since", Double, nullable=False),
+    Column("until", Double, nullable=False),
+    Column("dry_run", Boolean, nullable=False, server_default="0"),
+    # By whom, or because of which change of signatures.
+    Column("reason", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="running"),
+    Column("note", Text, nullable=False, server_default=""),
+    # The last mail_id that is done with; committed together with what was moved.
+    Column("cursor", Text, nullable=False, server_default=""),
+    Column("total", BigInteger, nullable=False, server_default="0"),
+    Column("seen", BigInteger, nullable=False, server_default="0"),
+    Column("junk", BigInteger, nullable=False, server_default="0"),
+    Column("quarantined", BigInteger, nullable=False, server_default="0"),
+    Column("back", BigInteger, nullable=False, server_default="0"),
+    Column("failed", BigInteger, nullable=False, server_default="0"),
+    Column("lease_owner", Text, nullable=False, server_default=""),
+    Column("lease_until", Double, nullable=False, server_default="0"),
+    Column("created_at", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    CheckConstraint("state IN ('running','done','stopped')", name="state"),
+)
+Index(
+    "ix_rescan_running",
+    rescan.c.id,
+    postgresql_where=rescan.c.state == "running",
+    sqlite_where=rescan.c.state == "running",
+)
+
+rescan_finding = Table(
+    "rescan_finding",
+    metadata,
+    # What a re-scan moved, or (dry run) would move: junk, quarantined, back.
+    Column("rescan_id", Id, ForeignKey("rescan.id", ondelete="CASCADE"), primary_key=True),
+    Column("mail_id", Text, primary_key=True),
+    Column("account_id", Id, ForeignKey("account.id", ondelete="CASCADE"), primary_key=True),
+    Column("action", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+Index("ix_rescan_finding_mail_id", rescan_finding.c.mail_id)
+
 watermark = Table(
     "watermark",
     metadata,

@@ -14,6 +14,7 @@ from libs.common.db import Database, Transaction
 from libs.common.db.bulk import in_list
 from libs.common.db.schema import (
     deferred,
+    held_copy,
     mailbox_message,
     message,
     outbox,
@@ -28,11 +29,11 @@ from libs.common.runtime.log import get_logger
 
 log = get_logger(__name__)
 _PAGE = 2000
-# A mailbox and an undelete window refer to the row by a foreign key: what they take up at this
-# very moment makes the deletion fail, not the mail.
+# A mailbox, an undelete window and a copy that is held refer to the row by a foreign key: what they
+# take up at this very moment makes the deletion fail, not the mail.
 _NOWHERE = [
     ~select(table.c.mail_id).where(table.c.mail_id == message.c.mail_id).exists()
-    for table in (mailbox_message, recoverable, deferred, outbox, parked, quarantine)
+    for table in (mailbox_message, recoverable, held_copy, deferred, outbox, parked, quarantine)
 ]
 
 

@@ -137,7 +137,7 @@ async def expunge(
     state = await lock_mailboxes(transaction, [mailbox_id])
     rows = [r for r in await sources(transaction, mailbox_id, uids) if r.flags & Flag.DELETED]
     await keep(transaction, mailbox_id, rows, recoverable_seconds)
-    await _remove(transaction, account_id, mailbox_id, state[mailbox_id][1] + 1, rows)
+    await take_out(transaction, account_id, mailbox_id, state[mailbox_id][1] + 1, rows)
     return [row.uid for row in rows]
 
 
@@ -154,7 +154,7 @@ async def remove(
         raise MailStoreError("NONEXISTENT", "the mailbox is gone")
     rows = await sources(transaction, mailbox_id, uids)
     await keep(transaction, mailbox_id, rows, recoverable_seconds)
-    await _remove(transaction, account_id, mailbox_id, state[mailbox_id][1] + 1, rows)
+    await take_out(transaction, account_id, mailbox_id, state[mailbox_id][1] + 1, rows)
     return [row.uid for row in rows]
 
 
@@ -179,7 +179,7 @@ async def move(
     additions = [Addition.again(account_id, to_id, row) for row in rows]
     new = await add(transaction, additions)
     raised = 2 if mailbox_id == to_id else 1
-    await _remove(transaction, account_id, mailbox_id, state[mailbox_id][1] + raised, rows)
+    await take_out(transaction, account_id, mailbox_id, state[mailbox_id][1] + raised, rows)
     return await placed(transaction, account_id, to_id, rows, new, spam)
 
 
@@ -218,13 +218,14 @@ async def _owner(transaction: Transaction, mailbox_id: int) -> tuple[int, str]:
     return row.account_id, row.special_use
 
 
-async def _remove(
+async def take_out(
     transaction: Transaction,
     account_id: int,
     mailbox_id: int,
     modseq: int,
     rows: Sequence[Row[Any]],
 ) -> None:
+    """Remove these rows of a mailbox whose new MODSEQ is given; all of it is locked."""
     if not rows:
         return
     uids = [row.uid for row in rows]

@@ -61,6 +61,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PUT", "/aliases/{address}"): lambda side: {"targets": ["x@elsewhere.example"]},
     ("PUT", "/accounts/{address}/scripts/{script:path}"): lambda side: {"content": "discard;"},
     ("PATCH", "/accounts/{address}/scripts/{script:path}"): lambda side: {"active": False},
+    ("POST", "/rescans"): lambda side: {"since": 1, "tenant": side.name, "dry_run": True},
     ("POST", "/quarantine/{mail_id}/release"): lambda side: {"recipients": [0]},
     ("POST", "/accounts/{address}/recoverable/restore"): lambda side: {"mailbox": "INBOX"},
     ("POST", "/self/recoverable/restore"): lambda side: {"mailbox": "INBOX"},
@@ -88,6 +89,8 @@ def path_of(path: str, side: Side, world: World) -> str:
         return path.replace("{mail_id}", side.queued).replace("{n}", "0")
     if path.startswith("/parked"):
         return path.replace("{id}", str(world.parked))
+    if path.startswith("/rescans"):
+        return path.replace("{id}", str(side.rescan))
     names = {
         "{name}": side.name if path.startswith("/tenants") else side.domain,
         "{address}": side.alias if path.startswith("/aliases") else side.account,

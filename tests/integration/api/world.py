@@ -21,6 +21,7 @@ from libs.common.admin import (
     domains,
     grants,
     keys,
+    rescan,
     scripts,
     tenants,
 )
@@ -29,6 +30,7 @@ from libs.common.blobstore import open_blobstore
 from libs.common.blobstore.protocol import BlobRef
 from libs.common.db import Database
 from libs.common.db.schema import (
+    account,
     audit,
     block,
     deferred,
@@ -37,6 +39,7 @@ from libs.common.db.schema import (
     outcome,
     parked,
     quarantine,
+    rescan_finding,
     tenant,
 )
 from libs.common.jobs import Envelope, Recipient, RecordHeader, RelayJob, encode, new_mail_id
@@ -64,6 +67,7 @@ class Side:
     mail_id: str = ""
     queued: str = ""
     """A message to two others, which waits."""
+    rescan: int = 0
 
     @property
     def domain(self) -> str:
@@ -160,7 +164,19 @@ async def _side(platform: Platform, name: str, sealer: Sealer) -> Side:
         side.keys[role], side.key_ids[role] = key["key"], key["id"]
     side.mail_id = await hold_mail(platform, side.account)
     side.queued = await _queued(database, side)
+    side.rescan = (await rescan.begin_rescan(database, ROOT, 1.0, tenant_name=name))["id"]
+    await _find(database, side)
     return side
+
+
+async def _find(database: Database, side: Side) -> None:
+    """What the re-scan moved."""
+    where = {"rescan_id": side.rescan, "mail_id": side.mail_id, "at": time.time()}
+    async with database.transaction() as transaction:
+        query = select(account.c.id).where(account.c.address == side.account)
+        owner = await transaction.scalar(query)
+        found = {**where, "account_id": owner, "action": "junk", "reason": f"spam for {side.name}"}
+        await transaction.insert(rescan_finding, [found])
 
 
 async def hold_mail(platform: Platform, *recipients: str, reason: str = "spam") -> str:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ from libs.common.jobs import (
     new_mail_id,
 )
 from libs.common.jobs.record import encode_header
+from libs.common.queue.protocol import Lease
 from libs.common.runtime.settings import PlatformSettings
 from libs.common.senderauth import Signer, dkim_fields
 from services.filter.service import run
@@ -87,20 +89,31 @@ async def filtering(
         await asyncio.wait_for(task, 10)
 
 
-async def filtered(
-    platform: Platform, content: bytes, ip: str, reverse_path: str = "alice@signed.test"
-) -> DeliveryJob | None:
-    """The delivery job of a message; None when it is held."""
+async def stored(
+    platform: Platform,
+    client: Client,
+    content: bytes = CONTENT,
+    reverse_path: str = "alice@signed.test",
+) -> FilterJob:
     header = RecordHeader(
         new_mail_id(),
         time.time(),
         Envelope(reverse_path, (Recipient(0, "bob@example.test"),)),
         listener="mx",
         hostname="mail.example.test",
-        client=Client(ip, helo="mx.signed.test"),
+        client=client,
     )
     ref = await platform.blobs.put(encode_header(header), content, key=header.mail_id)
-    await platform.queue.put("filter", [encode(FilterJob(ref, header))])
+    return FilterJob(ref, header)
+
+
+async def filtered(
+    platform: Platform, content: bytes, ip: str, reverse_path: str = "alice@signed.test"
+) -> DeliveryJob | None:
+    """The delivery job of a message; None when it is held."""
+    new = await stored(platform, Client(ip, helo="mx.signed.test"), content, reverse_path)
+    header = new.header
+    await platform.queue.put("filter", [encode(new)])
     consumer = await platform.queue.consume("delivery", 1)
     try:
         async with asyncio.timeout(15):
@@ -182,6 +195,33 @@ async def test_dns_that_does_not_answer_holds_nothing_up_and_against_nobody(
         assert job is not None
         assert job.verdict is Verdict.ACCEPT
         assert "spf=temperror" in job.prefix
+
+
+async def test_one_whose_dns_is_slow_keeps_no_neighbour_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        servers = f"127.0.0.1:{silent.getsockname()[1]}"
+        settings = {"authentication_seconds": "2"}
+        async with filtering(tmp_path, servers, monkeypatch, **settings) as platform:
+            jobs = [
+                await stored(platform, Client(STRANGER)),
+                await stored(platform, Client("", account=7)),
+            ]
+            await platform.queue.put("filter", [encode(job) for job in jobs])
+            consumer = await platform.queue.consume("delivery", 2)
+            leases: list[Lease] = []
+            async with asyncio.timeout(30):
+                while len(leases) < len(jobs):
+                    leases += await consumer.take(2)
+            found = [decode(lease.body, DeliveryJob) for lease in leases]
+            for lease in leases:
+                await lease.ack()
+            await consumer.close()
+
+    assert [one.header.mail_id for one in found] == [job.header.mail_id for job in jobs[::-1]]
+    assert "spf=temperror" in found[1].prefix
 
 
 def test_the_command_line_answers_line_by_line(zone: Dns) -> None:
