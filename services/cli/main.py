@@ -43,6 +43,7 @@ for _name, _commands in (
     ("send-as", access.send_as),
     ("block", access.block),
     ("queue", operate.queue),
+    ("suppression", operate.suppression),
     ("parked", operate.parked),
     ("quarantine", operate.quarantine),
     ("rescan", rescan.rescan),

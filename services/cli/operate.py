@@ -9,6 +9,7 @@ import typer
 from services.cli.resources import Json, _call, _group, _list, _one
 
 queue = _group("The queues of work.")
+suppression = _group("Recipients that get no mail for a while.")
 parked = _group("Jobs that could not be done and are held for you.")
 quarantine = _group("Mail that is held back.")
 audit = _group("Who changed what.")
@@ -137,6 +138,33 @@ def queue_unaccounted() -> None:
     count = _call("GET", "queues", "unaccounted")["messages"]
     print(count)
     raise typer.Exit(int(count > 0))
+
+
+@suppression.command("list")
+def suppression_list(search: str = "", most: Most = 100, json: Json = False) -> None:
+    """Who was refused for good, how often, and who was put here."""
+    columns = ("address", "tenant", "reason", "bounces", "last_at", "expires_at", "detail")
+    _first("suppressions", json, "Suppressed recipients", columns, most, search=search)
+
+
+@suppression.command("add")
+def suppression_add(
+    address: str,
+    days: Annotated[float, typer.Option(help="For so long.")] = 30,
+    tenant: Tenant = "",
+    why: Why = "",
+) -> None:
+    """Bounce mail for an address untried."""
+    body = {"address": address, "days": days, "tenant": tenant, "detail": why}
+    _call("POST", "suppressions", body=body)
+    print(f"{address} gets no mail for {days:g} days")
+
+
+@suppression.command("remove")
+def suppression_remove(address: str) -> None:
+    """Send to an address again."""
+    _call("DELETE", "suppressions", address)
+    print(f"{address} gets mail again")
 
 
 @parked.command("list")

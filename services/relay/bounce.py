@@ -40,7 +40,7 @@ class Notice(StrEnum):
 
 def whom_to_tell(header: RecordHeader, recipient: Recipient) -> Notice:
     """A DSN only to a sender whom we know, and never for a DSN (RFC 5321 §4.5.5)."""
-    if not _is_known(header):
+    if not is_known(header):
         return Notice.OPERATOR
     return Notice.SENDER if "FAILURE" in _wanted(recipient) else Notice.NOBODY
 
@@ -53,19 +53,20 @@ def _wanted(recipient: Recipient) -> list[str]:
     return recipient.notify.upper().split(",") if recipient.notify else ["FAILURE", "DELAY"]
 
 
-def _is_known(header: RecordHeader) -> bool:
+def is_known(header: RecordHeader) -> bool:
+    """Whether the reverse-path is surely the sender's own, who may be told (I9)."""
     authenticated = header.client.account != 0 or header.origin is Origin.API
     return bool(header.envelope.reverse_path) and authenticated
 
 
 def wants_success(header: RecordHeader, recipient: Recipient) -> bool:
     """The sender asked to hear of success."""
-    return _is_known(header) and "SUCCESS" in _wanted(recipient)
+    return is_known(header) and "SUCCESS" in _wanted(recipient)
 
 
 def wants_delay(header: RecordHeader, recipient: Recipient) -> bool:
     """The sender asked to hear of delays, or did not say what to hear of."""
-    return _is_known(header) and "DELAY" in _wanted(recipient)
+    return is_known(header) and "DELAY" in _wanted(recipient)
 
 
 def child_id(mail_id: str, ns: Sequence[int], kind: Kind) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -19,7 +19,8 @@ from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.log import get_logger
 from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
-from services.relay import claim
+from libs.protocols.smtp.refusal_class import HARD
+from services.relay import claim, suppression
 from services.relay.attempt import Attempt, Attempter
 from services.relay.bounce import Kind
 from services.relay.claim import Claim, Unit
@@ -29,6 +30,7 @@ from services.relay.lanes import Lanes, Turn
 from services.relay.results import Results
 from services.relay.settings import RelaySettings
 from services.relay.settle import Report, Settled, settle
+from services.relay.suppression import HardBounce
 from services.relay.together import Together
 from services.relay.transaction import MOST_RECIPIENTS, FenceLost
 
@@ -79,9 +81,14 @@ class Relay:
         jobs = [decode(lease.body, RelayJob) for lease in leases]
         await self._room.wait()
         seconds, admission = self._settings.lease_seconds, self._admission()
-        claims = await self._database.retry(
-            lambda tx: claim.claim_new(tx, jobs, self._owner, seconds, admission.put_off)
-        )
+
+        async def work(transaction: Transaction) -> list[Claim]:
+            claims = await claim.claim_new(
+                transaction, jobs, self._owner, seconds, admission.put_off
+            )
+            return await self._without_suppressed(transaction, claims)
+
+        claims = await self._database.retry(work)
         await failpoint("relay.after_claim")
         self.watermark.note(max(job.header.received_at for job in jobs))
         self._take_in_hand(claims)
@@ -92,13 +99,24 @@ class Relay:
         if most <= 0:
             return 0
         seconds, admission = self._settings.lease_seconds, self._admission()
-        claims = await self._database.retry(
-            lambda tx: claim.claim_due(tx, self._owner, seconds, most, admission.put_off)
-        )
+
+        async def work(transaction: Transaction) -> list[Claim]:
+            claims = await claim.claim_due(
+                transaction, self._owner, seconds, most, admission.put_off
+            )
+            return await self._without_suppressed(transaction, claims)
+
+        claims = await self._database.retry(work)
         if claims:
             await failpoint("relay.after_claim")
         self._take_in_hand(claims)
         return len(claims) + admission.refused
+
+    async def _without_suppressed(
+        self, transaction: Transaction, claims: Sequence[Claim]
+    ) -> list[Claim]:
+        after = self._settings.suppress_after
+        return await suppression.without_suppressed(transaction, claims, after, time.time())
 
     @property
     def _most(self) -> int:
@@ -304,10 +322,22 @@ class Relay:
 
     async def _settle(self, reports: Sequence[Report]) -> list[set[Unit]]:
         async def work(transaction: Transaction) -> set[Unit]:
-            return await settle(transaction, self._owner, reports)
+            ours = await settle(transaction, self._owner, reports)
+            if self._settings.suppress_after:
+                seconds = self._settings.suppress_days * 86400
+                found = list(_hard_bounces(reports, ours))
+                await suppression.note_bounces(transaction, found, time.time(), seconds)
+            return ours
 
         ours = await self._database.retry(work)
         return [ours & {item.unit for item in report.results} for report in reports]
+
+
+def _hard_bounces(reports: Sequence[Report], ours: set[Unit]) -> Iterator[HardBounce]:
+    for report in reports:
+        for item in report.results:
+            if item.unit in ours and item.state == "bounced" and item.reason in HARD:
+                yield HardBounce(report.tenant, item.recipient, str(item.reason), item.why)
 
 
 def _log(item: Settled, *, stale: bool) -> None:

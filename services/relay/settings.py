@@ -103,6 +103,13 @@ class RelaySettings(HolubSettings):
     """After so long the sender is told, once, that a message still waits, unless NOTIFY says that
     he does not want to know; 0: nobody is told (RFC 3461 §4.1)."""
 
+    suppress_after: int = Field(default=3, ge=0, le=1000)
+    """A recipient that was refused for good so often, with no mailbox or domain there, gets no more
+    mail of that tenant for a while; 0: only what `holub suppression add` names gets none."""
+
+    suppress_days: float = Field(default=30, gt=0, le=3650)
+    """How long: since the last refusal."""
+
     idle_seconds: float = Field(default=10, ge=0)
     """How long a connection is kept for the next message; 0: never."""
 

@@ -88,7 +88,7 @@ async def create_domain(
     name = check_domain(name)
     keys = await make_keys(name, ALGORITHMS) if sealer else []
     async with database.transaction() as transaction:
-        number = await _tenant_id(transaction, who, tenant_name)
+        number = await tenant_id_of(transaction, who, tenant_name)
         row = {
             "tenant_id": number,
             "name": name,
@@ -104,7 +104,8 @@ async def create_domain(
         return await find_domain(transaction, who, name)
 
 
-async def _tenant_id(transaction: Transaction, who: Principal, name: str) -> int:
+async def tenant_id_of(transaction: Transaction, who: Principal, name: str) -> int:
+    """One's own tenant, or (platform) the one named; `NotFound` for any other."""
     if who.tenant_id is None:
         if not name or name == "default":
             return await ensure_tenant(transaction)

@@ -32,7 +32,7 @@ _DOMAIN = (
     | _both("accounts", "aliases", "mailboxes", "mail", "blocks", "queue")
     | {"domains:read", "doctor:read"}
 )
-_TENANT = _DOMAIN | _both("domains", "keys", "rescans") | {"audit:read"}
+_TENANT = _DOMAIN | _both("domains", "keys", "rescans", "suppressions") | {"audit:read"}
 _SUPPORT = frozenset(
     f"{name}:read"
     for name in (
@@ -45,6 +45,7 @@ _SUPPORT = frozenset(
         "doctor",
         "blocks",
         "queue",
+        "suppressions",
     )
 ) | {"self:read"}
 

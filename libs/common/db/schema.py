@@ -562,6 +562,24 @@ Index("ix_deferred_recipient", deferred.c.recipient)
 Index("ix_deferred_next_attempt_at", deferred.c.next_attempt_at)
 Index("ix_deferred_domain", deferred.c.domain)
 
+suppression = Table(
+    "suppression",
+    metadata,
+    # Recipients that take no mail: nobody of the tenant sends to them any more, for a while.
+    # No foreign key: the result of an attempt must not fail because its tenant is gone.
+    Column("tenant_id", Id, primary_key=True),
+    # In small letters.
+    Column("address", Text, primary_key=True),
+    # `manual`, or the class of the last refusal (libs.protocols.smtp.refusal_class).
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False, server_default=""),
+    # Refusals for good since the row was made.
+    Column("bounces", Integer, nullable=False, server_default="0"),
+    Column("last_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+Index("ix_suppression_expires_at", suppression.c.expires_at)
+
 parked = Table(
     "parked",
     metadata,

@@ -22,6 +22,7 @@ from services.api.routes import (
     scripts,
     self_service,
     settings,
+    suppressions,
     tenants,
     trace,
 )
@@ -46,6 +47,7 @@ RESOURCES = (
     rescans.router,
     queues.router,
     queue.router,
+    suppressions.router,
     parked.router,
     trace.router,
     settings.router,

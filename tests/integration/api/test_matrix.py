@@ -67,6 +67,10 @@ BODIES: dict[tuple[str, str], Any] = {
     ("POST", "/self/recoverable/restore"): lambda side: {"mailbox": "INBOX"},
     ("PATCH", "/self"): lambda side: {"name": "changed"},
     ("POST", "/self/app-passwords"): lambda side: {"name": "fresh"},
+    ("POST", "/suppressions"): lambda side: {
+        "address": "fresh@elsewhere.example",
+        "tenant": side.name,
+    },
     ("POST", "/queue/cancel"): lambda side: {
         "mail_id": side.queued,
         "recipient": "x1@elsewhere.example",
@@ -87,6 +91,8 @@ def path_of(path: str, side: Side, world: World) -> str:
     """The path with the names of one side in it."""
     if path.startswith("/queue/"):
         return path.replace("{mail_id}", side.queued).replace("{n}", "0")
+    if path.startswith("/suppressions"):
+        return path.replace("{address}", side.gone)
     if path.startswith("/parked"):
         return path.replace("{id}", str(world.parked))
     if path.startswith("/rescans"):

@@ -23,6 +23,7 @@ from libs.common.admin import (
     keys,
     rescan,
     scripts,
+    suppressions,
     tenants,
 )
 from libs.common.admin.principal import Role, local_operator
@@ -91,6 +92,10 @@ class Side:
         return f"auth:account/guessed@{self.domain}"
 
     @property
+    def gone(self) -> str:
+        return f"nobody-at-{self.name}@elsewhere.example"
+
+    @property
     def alias(self) -> str:
         return f"sales@{self.domain}"
 
@@ -149,6 +154,7 @@ async def _side(platform: Platform, name: str, sealer: Sealer) -> Side:
     await scripts.put(database, ROOT, side.account, "main", "keep;", active=True)
     await app_passwords.create_app_password(database, ROOT, side.account, side.device)
     await grants.add_grant(database, ROOT, side.account, side.granted)
+    await suppressions.add_suppression(database, ROOT, side.gone, days=30, tenant_name=name)
     async with database.transaction() as transaction:
         now = time.time()
         row = {"key": side.block, "reason": name, "created_at": now, "until": now + 3600}
