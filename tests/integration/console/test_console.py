@@ -17,11 +17,17 @@ from tests.servers.needed import needed
 
 selenium = pytest.importorskip("selenium")
 from selenium import webdriver  # noqa: E402
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 BOSS, ANNA = "boss@ours.test", "anna@ours.test"
+
+
+def patiently(browser: Any) -> Any:
+    """Waits for something, also while one page takes the place of another."""
+    return WebDriverWait(browser, 30, ignored_exceptions=[StaleElementReferenceException])
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +74,7 @@ def log_in(browser: Any, served: Served, address: str, password: str = PASSWORD)
     visit(browser, served, "/login")
     browser.find_element(By.NAME, "address").send_keys(address)
     browser.find_element(By.NAME, "password").send_keys(password + Keys.ENTER)
-    WebDriverWait(browser, 30).until(lambda b: b.find_elements(By.CSS_SELECTOR, "header nav"))
+    patiently(browser).until(lambda b: b.find_elements(By.CSS_SELECTOR, "header nav"))
 
 
 def text(browser: Any) -> str:
@@ -102,14 +108,14 @@ def test_a_message_is_found_while_typing_and_its_way_is_told(browser: Any, serve
     field = browser.find_element(By.NAME, "q")
 
     field.send_keys("nothing like this")
-    WebDriverWait(browser, 30).until(lambda b: "0 messages" in text(b))
+    patiently(browser).until(lambda b: "0 messages" in text(b))
     field.clear()
     field.send_keys(ANNA)
-    WebDriverWait(browser, 30).until(lambda b: "1 message" in text(b))
+    patiently(browser).until(lambda b: "1 message" in text(b))
     shoot(browser, "trace-found")
     browser.find_element(By.CSS_SELECTOR, "#found tbody a").click()
 
-    WebDriverWait(browser, 30).until(lambda b: "Timeline" in text(b))
+    patiently(browser).until(lambda b: "Timeline" in text(b))
     shoot(browser, "story")
     assert "It is held in quarantine" in text(browser)
     assert "accepted" in text(browser)
@@ -127,7 +133,7 @@ def test_the_keyboard_is_enough(browser: Any, served: Served) -> None:
 
     assert seen == ["Skip to the content", "Overview", "Trace", "Quarantine"]
     body.send_keys(Keys.ENTER)
-    WebDriverWait(browser, 30).until(lambda b: b.current_url.endswith("/quarantine"))
+    patiently(browser).until(lambda b: b.current_url.endswith("/quarantine"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -165,15 +171,16 @@ def test_mail_that_waits_is_held_released_and_given_up(browser: Any, served: Ser
     assert first in text(browser)
 
     def press(label: str) -> None:
-        browser.find_element(By.CSS_SELECTOR, f"button[aria-label='{label}']").click()
+        button = f"button[aria-label='{label}']"
+        patiently(browser).until(lambda b: b.find_element(By.CSS_SELECTOR, button).click() or True)
 
     press(f"Hold mail to {first}")
-    WebDriverWait(browser, 30).until(lambda b: f"by {BOSS}" in text(b))
+    patiently(browser).until(lambda b: f"by {BOSS}" in text(b))
     press(f"Release mail to {first}")
     held = f"button[aria-label='Release mail to {first}']"
-    WebDriverWait(browser, 30).until(lambda b: not b.find_elements(By.CSS_SELECTOR, held))
+    patiently(browser).until(lambda b: not b.find_elements(By.CSS_SELECTOR, held))
     press(f"Give up mail to {first} without a word")
-    WebDriverWait(browser, 30).until(lambda b: first not in text(b))
+    patiently(browser).until(lambda b: first not in text(b))
     assert "x1@elsewhere.example" in text(browser)
 
 
@@ -186,7 +193,7 @@ def test_a_device_gets_a_password_that_is_shown_once_and_taken_back(
     browser.find_element(By.NAME, "pop3").click()
     shoot(browser, "devices")
     browser.find_element(By.CSS_SELECTOR, "form.card button").click()
-    WebDriverWait(browser, 30).until(lambda b: "shown only now" in text(b))
+    patiently(browser).until(lambda b: "shown only now" in text(b))
     shoot(browser, "devices-made")
     secret = browser.find_element(By.TAG_NAME, "code").text
     assert len(secret) > 12
@@ -195,7 +202,7 @@ def test_a_device_gets_a_password_that_is_shown_once_and_taken_back(
     visit(browser, served, "/me/devices")
     assert secret not in browser.page_source
     browser.find_element(By.CSS_SELECTOR, "button[aria-label='Revoke telephone']").click()
-    WebDriverWait(browser, 30).until(lambda b: "There are none yet" in text(b))
+    patiently(browser).until(lambda b: "There are none yet" in text(b))
 
 
 def test_an_owner_changes_the_password_and_sees_only_his_own(browser: Any, served: Served) -> None:
@@ -209,7 +216,7 @@ def test_an_owner_changes_the_password_and_sees_only_his_own(browser: Any, serve
     for name, value in (("current", "wrong"), ("new", "brand new one"), ("again", "brand new one")):
         browser.find_element(By.NAME, name).send_keys(value)
     browser.find_element(By.CSS_SELECTOR, "main form button").click()
-    WebDriverWait(browser, 30).until(lambda b: "not your current password" in text(b))
+    patiently(browser).until(lambda b: "not your current password" in text(b))
     for name, value in (
         ("current", PASSWORD),
         ("new", "brand new one"),
@@ -217,7 +224,7 @@ def test_an_owner_changes_the_password_and_sees_only_his_own(browser: Any, serve
     ):
         browser.find_element(By.NAME, name).send_keys(value)
     browser.find_element(By.CSS_SELECTOR, "main form button").click()
-    WebDriverWait(browser, 30).until(lambda b: b.current_url.endswith("/login"))
+    patiently(browser).until(lambda b: b.current_url.endswith("/login"))
     log_in(browser, served, ANNA, "brand new one")
 
 
