@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +20,9 @@ seen. A POST with an `Idempotency-Key` can be sent again safely. Errors are prob
 (RFC 9457) whose `errors` name the field and the rule."""
 
 
+_MAIL = re.compile(r"/v1/(?:self|accounts/[^/]+)/mail")
+
+
 class BodyLimit:
     """Refuses request bodies over a size, whatever Content-Length says."""
 
@@ -29,7 +34,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what is received."""
-        most = self._most_of(scope.get("path", ""))
+        most = self._most_of(scope.get("method", ""), scope.get("path", ""))
         seen = 0
 
         async def counted() -> Message:
@@ -42,9 +47,10 @@ class BodyLimit:
 
         await self._app(scope, counted, send)
 
-    def _most_of(self, path: str) -> int:
-        if path.startswith("/v1/") and path.endswith("/mail"):
-            return self._most_mail  # never in memory
+    def _most_of(self, method: str, path: str) -> int:
+        # Bodies are read before anybody asks who sends them; only this one is never in memory.
+        if method == "POST" and _MAIL.fullmatch(path):
+            return self._most_mail
         return self._most_import if path.startswith("/v1/import") else self._most
 
 

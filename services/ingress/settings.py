@@ -152,6 +152,10 @@ class MxSettings(HolubSettings):
     """Unknown recipients of one address in an hour: who guesses more of them is answered 421 until
     it is over.  0: no limit."""
 
+    required_per_hour: int = Field(default=60, ge=0)
+    """Messages of one address in an hour to `postmaster` and `abuse`, which no quota and no other
+    rule keeps out; more are answered 450.  0: no limit."""
+
     greeting_seconds: float = Field(default=0, ge=0, le=10)
     """The greeting waits so long to see who speaks before it; 0: it does not wait."""
 

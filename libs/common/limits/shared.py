@@ -17,6 +17,7 @@ from libs.common.db.schema import rate
 from libs.common.limits.block import Blocks
 from libs.common.limits.counter import Counts, Limit
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.survive import survive
 
 log = get_logger(__name__)
 EXCHANGE_SECONDS = 1.0
@@ -54,10 +55,8 @@ class Limits:
     async def _run(self) -> None:
         turn = 0
         while True:
-            try:
+            with survive(log, "limits are not shared now", DatabaseUnavailable):
                 await self.exchange(blocks=turn % BLOCKS_EXCHANGES == 0)
-            except DatabaseUnavailable as error:
-                log.warning("limits are not shared now", error=str(error))
             turn += 1
             await asyncio.sleep(EXCHANGE_SECONDS)
 
@@ -94,11 +93,13 @@ class Limits:
             self.counts.learn(key, window, hits)
 
     async def _tell(self, told: Told) -> None:
+        async def work(transaction: Transaction) -> None:
+            await _add(transaction, told)
+            await self._purge(transaction)
+
         try:
-            async with self._database.transaction() as transaction:
-                await _add(transaction, told)
-                await self._purge(transaction)
-        except DatabaseUnavailable:
+            await self._database.retry(work)
+        except Exception:
             # It may have been counted after all: then it counts twice, for one window.
             self.counts.untold(told)
             raise

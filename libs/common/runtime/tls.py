@@ -20,6 +20,7 @@ from prometheus_client import Gauge
 
 from libs.common.runtime.log import get_logger
 from libs.common.runtime.settings import PlatformSettings, SettingsError
+from libs.common.runtime.survive import survive
 
 log = get_logger(__name__)
 _DAYS = Gauge("holub_tls_certificate_days", "Days until a certificate of ours expires.", ["name"])
@@ -98,7 +99,8 @@ class Certificates:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            self.reload()
+            with survive(log, "certificates stay as they were"):
+                self.reload()
 
     @property
     def _pair(self) -> tuple[Path, Path]:

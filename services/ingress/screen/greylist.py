@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 
 from sqlalchemy import delete, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from libs.common.db import Database, DatabaseUnavailable, Transaction
 from libs.common.db.bulk import in_list
@@ -84,7 +85,7 @@ class Greylist:
         try:
             async with asyncio.timeout(_DATABASE_SECONDS):
                 outcome = await self._ask(triplet, f"n:{network}", now)
-        except (DatabaseUnavailable, TimeoutError) as error:
+        except (DatabaseUnavailable, SQLAlchemyError, TimeoutError) as error:
             log.warning("nobody is greylisted now", error=str(error) or "the database is slow")
             return Finding(RULE, "unknown")
         if outcome == "welcome":

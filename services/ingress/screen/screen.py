@@ -51,6 +51,7 @@ class Screen:
         self.new = Rate(limits, "connections", settings.connections_per_minute, MINUTE, 421)
         self.messages = Rate(limits, "messages", settings.messages_per_hour, HOUR, 450)
         self.recipients = Rate(limits, "recipients", settings.recipients_per_hour, HOUR, 450)
+        self.required = Rate(limits, "reports", settings.required_per_hour, HOUR, 450)
         self.unknown = Rate(limits, "unknown-recipients", settings.unknown_per_hour, HOUR, 421)
         self.greylist = Greylist(
             database, settings.greylist_seconds, settings.greylist_welcome_after
@@ -171,7 +172,8 @@ class Screening:
         if not (self._early or self._asked or self._settings.greylist is not Mode.OFF):
             return ()
         chosen = await self._screen.directory.screening(path.domain)
-        reachable = is_required(path.address)
+        if reachable := is_required(path.address):
+            self._refuse("rates", self._screen.required.count(self._ip))
         findings = [*self._early.values(), *[await task for task in self._asked.values()]]
         if self._asks_greylist(chosen, reverse_path, reachable):
             ask = self._screen.greylist.ask(self._ip, reverse_path.address, path.address)
