@@ -54,7 +54,7 @@ class Options:
     bug: str = ""
     per_second: float = 25.0
     accounts: int = 12
-    drain_seconds: float = 60.0
+    drain_seconds: float = 120.0
 
 
 @dataclass(slots=True)
