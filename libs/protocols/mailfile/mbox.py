@@ -27,7 +27,7 @@ _DATE = re.compile(
 )
 _CANDIDATE = re.compile(rb"^(>*)From ", re.MULTILINE)
 _FIELD = re.compile(
-    rb"^(Status|X-Status|X-Keywords|X-UID|X-IMAPbase|X-IMAP|X-Line-Ends):[ \t]*([^\r\n]*)\r?\n",
+    rb"^(Status|X-Status|X-Keywords|X-UID|X-IMAPbase|X-IMAP|X-Line-Ends):([^\r\n]*)\r?\n",
     re.MULTILINE | re.IGNORECASE,
 )
 _HEADER_END = re.compile(rb"^\r?\n", re.MULTILINE)
@@ -111,7 +111,7 @@ class Reader:
             if start == 0 and self._within_line:
                 continue
             line = text[start : text.find(b"\n", start) + 1 or len(text)]
-            if not match[1] and self._separates(text[:start], line):
+            if not match[1] and self._separates(text[max(0, start - 3) : start], line):
                 yield from self._content(text[at : start - self._blank_end(text[at:start])])
                 if self._message is not None:
                     yield from self._message.end()
@@ -125,10 +125,11 @@ class Reader:
             self._within_line = not text.endswith(b"\n")
 
     def _separates(self, before: bytes, line: bytes) -> bool:
+        """`before` is what stands before the line: three octets tell of a blank one."""
         if self._message is None:
             return not before
         # `From now on, at 10:30 ...` within an unquoted text seldom has a blank line and a date.
-        return bool(self._blank_end(before[-3:])) and date_of(line) is not None
+        return bool(self._blank_end(before)) and date_of(line) is not None
 
     def _blank_end(self, text: bytes) -> int:
         """Octets of the blank line at the end of whole lines, or 0."""
@@ -153,7 +154,7 @@ class _Message:
 
     def __init__(self, date: int | None) -> None:
         self._date = date
-        self._head: bytes | None = b""
+        self._head: bytearray | None = bytearray()
         self._lines = ToCrlf()
         self._open = False
         self._held = b""
@@ -162,8 +163,10 @@ class _Message:
         if self._head is None:
             yield from self._give(octets)
             return
+        # Each octet is looked at once, however small the pieces are; a CR may wait for its LF.
+        unseen = max(0, len(self._head) - 2)
         self._head += octets
-        if _HEADER_END.search(self._head) or len(self._head) > MAX_HEADER:
+        if _HEADER_END.search(self._head, unseen) or len(self._head) > MAX_HEADER:
             yield from self._begin()
 
     def end(self) -> Iterator[Event]:
@@ -172,7 +175,7 @@ class _Message:
         yield End()
 
     def _begin(self) -> Iterator[Event]:
-        head, self._head = self._head or b"", None
+        head, self._head = bytes(self._head or b""), None
         stop = _HEADER_END.search(head)
         own = _own_fields(head)
         fields = _FIELD.findall(head[:own] if own else head[: stop.start() if stop else len(head)])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import mailbox
+from collections.abc import Callable
 from pathlib import Path
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -214,3 +216,27 @@ def test_an_empty_file_has_no_messages() -> None:
 @pytest.mark.parametrize("line", [b"From a", b"From a Mon Jan 45 10:00:00 2026"])
 def test_a_line_without_a_date_has_none(line: bytes) -> None:
     assert date_of(line) is None
+
+
+HARD: dict[str, Callable[[int], bytes]] = {
+    "marked lines of a header": lambda size: b"From a\n" + b">From \n" * (size // 7),
+    "blanks of a field": lambda size: b"From a\nStatus:" + b" " * size + b"\rx\n\n",
+}
+
+
+@pytest.mark.parametrize("shape", HARD)
+def test_work_grows_with_the_size_of_a_file_not_with_its_square(shape: str) -> None:
+    """Sixteen times the octets would take 256 times as long; whoever uploads mail could do it."""
+    small, large = (HARD[shape](size) for size in (15_000, 240_000))
+
+    assert _seconds(large) < 64 * _seconds(small)
+
+
+def _seconds(raw: bytes) -> float:
+    """Of the processor, at its best."""
+    taken = []
+    for _ in range(3):
+        start = process_time()
+        assert len(read(raw)) == 1
+        taken.append(process_time() - start)
+    return min(taken)
