@@ -6,8 +6,9 @@
 when a job of their message comes again: from a queue, from a row (deferred, outbox, parked), out
 of quarantine, or from the sweeper.  So a row goes only when nothing of that can come any more:
 
-* the message is older than the setting, and than the watermark of every queue, which holds jobs
-  back as for the garbage collector (rule 2);
+* the row is older than the setting, and than the watermark of every queue, which holds jobs
+  back as for the garbage collector (rule 2); its message is older still.  The `mail_id` does not
+  tell: those of reports, redirects and answers are hashes (UUIDv5), so that they are made once;
 * no row waits with a job for it, and it is not in quarantine;
 * every recipient has an outcome, so the sweeper passes it over (it looks back hours, not months);
 * of an effect: its child has an outcome too, because the collector takes a child that neither an
@@ -25,7 +26,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, Table, delete, func, or_, select
 
 from libs.common.db import Database, DatabaseUnavailable, Transaction
 from libs.common.db.schema import (
@@ -54,6 +55,9 @@ _LOOK_SECONDS = 300.0
 _MARGIN_SECONDS = 86400.0
 _PAGE = 1000
 _DAY = 86400.0
+_MAIL_ID = 36
+"""Characters."""
+Conditions = list[ColumnElement[bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,48 +82,58 @@ async def let_go(database: Database, queue: Queue, ages: Ages, now: float) -> di
     """One pass; how many rows of each table went."""
     gone: dict[str, int] = {}
     if ages.trace_days:
-        gone["trace"] = await _pass(database, trace, first_of(now - ages.trace_days * _DAY), [])
+        gone["trace"] = await _pass(database, trace, trace.c.at, now - ages.trace_days * _DAY, [])
     if ages.ledger_days:
         line = await taken_before(database, queue, now, _MARGIN_SECONDS, (*QUEUES, *RELAY))
-        before = first_of(min(line, now - ages.ledger_days * _DAY))
-        for table in (plan, delivery_log, effect):
-            conditions = [*_at_its_end(table.c.mail_id)]
-            if table is effect:
-                conditions += [_ended(effect.c.child), *_nowhere(effect.c.child)]
-            gone[table.name] = await _pass(database, table, before, conditions)
+        before = min(line, now - ages.ledger_days * _DAY)
+        for made_at, conditions in _ledger():
+            table = made_at.table
+            gone[table.name] = await _pass(database, table, made_at, before, conditions)
     return gone
 
 
-def first_of(moment: float) -> str:
-    """The first `mail_id` that can be made at a time: they sort as times do (RFC 9562 §6.11)."""
-    digits = f"{int(max(moment, 0) * 1000):012x}"
-    return f"{digits[:8]}-{digits[8:]}"
+def _ledger() -> list[tuple[Any, Conditions]]:
+    """The time of a row, and what must hold before it goes."""
+    # The plan of a release is kept under its message and the recipient (DeliveryJob.plan_id).
+    planned = func.substr(plan.c.mail_id, 1, _MAIL_ID)
+    of_child = [_ended(effect.c.child), *_nowhere(effect.c.child)]
+    return [
+        (plan.c.created_at, _at_its_end(planned)),
+        (delivery_log.c.delivered_at, _at_its_end(delivery_log.c.mail_id)),
+        (effect.c.at, [*_at_its_end(effect.c.mail_id), *of_child]),
+    ]
 
 
 async def _pass(
-    database: Database, table: Table, before: str, conditions: list[ColumnElement[bool]]
+    database: Database, table: Table, made_at: Any, before: float, conditions: Conditions
 ) -> int:
     """Delete page by page, each in a transaction of its own, so that nobody waits long."""
-    count, after = 0, ""
+    # Ids are given in the order of time, which saves the busiest table an index.
+    key = table.c.id if "id" in table.c else made_at
+    count, after = 0, -1
     while True:
         async with database.reading() as transaction:
-            last = await _end_of_page(transaction, table, after, before)
-        if not last:
+            last = await _end_of_page(transaction, key, made_at, after, before)
+        if last is None:
             return count
-        between = and_(table.c.mail_id > after, table.c.mail_id <= last)
-        statement = delete(table).where(between, *conditions)
+        statement = delete(table).where(key > after, key <= last, made_at < before, *conditions)
         count += await database.retry(lambda tx, work=statement: tx.execute(work))  # type: ignore[misc]
         after = last
         await asyncio.sleep(0)
 
 
-async def _end_of_page(transaction: Transaction, table: Table, after: str, before: str) -> str:
-    page = select(table.c.mail_id).where(table.c.mail_id > after, table.c.mail_id < before)
-    page = page.order_by(table.c.mail_id).limit(_PAGE)
-    return await transaction.scalar(select(func.max(page.subquery().c.mail_id))) or ""
+async def _end_of_page(
+    transaction: Transaction, key: Any, made_at: Any, after: float, before: float
+) -> Any:
+    """The last key of the next rows, or None when none of them is old enough."""
+    page = select(key.label("key"), made_at.label("made_at")).where(key > after)
+    rows = page.order_by(key).limit(_PAGE).subquery()
+    found = await transaction.rows(select(func.max(rows.c.key), func.min(rows.c.made_at)))
+    last, oldest = found[0]
+    return last if last is not None and oldest < before else None
 
 
-def _at_its_end(mail_id: Any) -> list[ColumnElement[bool]]:
+def _at_its_end(mail_id: Any) -> Conditions:
     outcomes = select(func.count()).where(outcome.c.mail_id == message.c.mail_id)
     open_still = select(message.c.mail_id).where(
         message.c.mail_id == mail_id, message.c.recipients > outcomes.scalar_subquery()
@@ -132,6 +146,6 @@ def _ended(mail_id: Any) -> ColumnElement[bool]:
     return or_(mail_id == "", select(outcome.c.n).where(outcome.c.mail_id == mail_id).exists())
 
 
-def _nowhere(mail_id: Any) -> list[ColumnElement[bool]]:
+def _nowhere(mail_id: Any) -> Conditions:
     waiting = (deferred, outbox, parked, quarantine)
     return [~select(t.c.mail_id).where(t.c.mail_id == mail_id).exists() for t in waiting]

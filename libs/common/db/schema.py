@@ -495,6 +495,8 @@ delivery_log = Table(
     Column("account_id", Id, primary_key=True),
     Column("delivered_at", Double, nullable=False),
 )
+# For retention, as those of plan and effect.
+Index("ix_delivery_log_delivered_at", delivery_log.c.delivered_at)
 
 plan = Table(
     "plan",
@@ -504,6 +506,7 @@ plan = Table(
     Column("targets", LargeBinary, nullable=False),
     Column("created_at", Double, nullable=False),
 )
+Index("ix_plan_created_at", plan.c.created_at)
 
 outcome = Table(
     "outcome",
@@ -608,7 +611,8 @@ outbox = Table(
 effect = Table(
     "effect",
     metadata,
-    # At most one DSN, vacation, redirect, ... for each (mail_id, n, kind), for ever (I2 d).
+    # At most one DSN, vacation, redirect, ... for each (mail_id, n, kind), as long as a job can
+    # come again (I2 d; services.storage.retention).
     Column("mail_id", Text, primary_key=True),
     Column("n", Integer, primary_key=True),
     Column("kind", Text, primary_key=True),
@@ -616,6 +620,7 @@ effect = Table(
     Column("at", Double, nullable=False),
 )
 Index("ix_effect_child", effect.c.child)
+Index("ix_effect_at", effect.c.at)
 
 quarantine = Table(
     "quarantine",

@@ -23,9 +23,8 @@ from libs.common.db.schema import (
     quarantine,
     trace,
 )
-from libs.common.jobs.mail_id import mail_id_time
 from libs.common.queue import Queue, open_queue
-from services.storage.retention import Ages, first_of, let_go
+from services.storage.retention import Ages, let_go
 from services.storage.settings import StorageSettings
 
 NOW = time.time()
@@ -44,11 +43,12 @@ async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
 
 def name(moment: float, number: int = 0) -> str:
     """A mail_id that was made at a time."""
-    return f"{first_of(moment)}-7000-8000-{number:012x}"
+    digits = f"{int(moment * 1000):012x}"
+    return f"{digits[:8]}-{digits[8:]}-7000-8000-{number:012x}"
 
 
-def at(mail_id: str) -> dict[str, Any]:
-    return {"mail_id": mail_id, "n": 0, "recipient": "a@x.test", "at": mail_id_time(mail_id)}
+def at(mail_id: str, moment: float = OLD) -> dict[str, Any]:
+    return {"mail_id": mail_id, "n": 0, "recipient": "a@x.test", "at": moment}
 
 
 async def put(database: Database, table: Table, **row: Any) -> None:
@@ -56,14 +56,16 @@ async def put(database: Database, table: Table, **row: Any) -> None:
         await transaction.insert(table, [row])
 
 
-async def done(database: Database, mail_id: str, *, ended: bool = True, child: str = "") -> None:
+async def done(
+    database: Database, mail_id: str, moment: float = OLD, *, ended: bool = True, child: str = ""
+) -> None:
     """What is left of a message that was delivered to one recipient."""
-    await put(database, plan, mail_id=mail_id, targets=b"[]", created_at=0.0)
-    await put(database, delivery_log, mail_id=mail_id, account_id=1, delivered_at=0.0)
-    await put(database, effect, mail_id=mail_id, n=0, kind="dsn", child=child, at=0.0)
-    await put(database, trace, mail_id=mail_id, at=0.0, stage="storage", what="filed")
+    await put(database, plan, mail_id=mail_id, targets=b"[]", created_at=moment)
+    await put(database, delivery_log, mail_id=mail_id, account_id=1, delivered_at=moment)
+    await put(database, effect, mail_id=mail_id, n=0, kind="dsn", child=child, at=moment)
+    await put(database, trace, mail_id=mail_id, at=moment, stage="storage", what="filed")
     if ended:
-        await put(database, outcome, **at(mail_id), state="delivered")
+        await put(database, outcome, **at(mail_id, moment), state="delivered")
 
 
 async def left(database: Database, table: Table) -> list[str]:
@@ -77,7 +79,7 @@ async def test_what_is_old_and_at_its_end_goes_and_the_rest_stays(
 ) -> None:
     for number in range(3):
         await done(database, name(OLD, number))
-    await done(database, name(YOUNG))
+    await done(database, name(YOUNG), YOUNG)
 
     gone = await let_go(database, queue, AGES, NOW)
 
@@ -87,6 +89,59 @@ async def test_what_is_old_and_at_its_end_goes_and_the_rest_stays(
     # The collector asks for it as long as there is the record.
     assert len(await left(database, outcome)) == 4
     assert await let_go(database, queue, AGES, NOW) == dict.fromkeys(gone, 0)
+
+
+async def test_a_name_that_tells_no_time_neither_hastens_nor_saves(
+    database: Database, queue: Queue
+) -> None:
+    """DSNs, redirects and answers are named by a hash, which may be anywhere among the others."""
+    below, above = "0000{}00-5d1c-5f0e-852a-000000000000", "ffff{}00-5d1c-5f0e-852a-000000000000"
+    young, old = ([below.format(n), above.format(n)] for n in ("01", "02"))
+    for mail_id in young:
+        await done(database, mail_id, YOUNG)
+    for mail_id in old:
+        await done(database, mail_id)
+
+    gone = await let_go(database, queue, AGES, NOW)
+
+    assert gone == {"trace": 2, "plan": 2, "delivery_log": 2, "effect": 2}
+    for table in (*LEDGER, trace):
+        assert await left(database, table) == young
+
+
+async def test_the_plan_of_a_release_goes_with_its_message(
+    database: Database, queue: Queue
+) -> None:
+    open_still, ended = f"{name(OLD, 1)} 0", f"{name(OLD, 2)} 0"
+    for plan_id in (open_still, ended):
+        await put(database, plan, mail_id=plan_id, targets=b"[]", created_at=OLD)
+    await put(database, outcome, **at(name(OLD, 2)), state="delivered")
+
+    gone = await let_go(database, queue, AGES, NOW)
+
+    assert gone["plan"] == 1
+    assert await left(database, plan) == [open_still]
+
+
+async def test_more_than_a_page_goes_whatever_stays_among_it(
+    database: Database, queue: Queue
+) -> None:
+    ids = [name(OLD, n) for n in range(2100)]
+    for start in range(0, 2100, 100):
+        rows = [
+            {"mail_id": m, "targets": b"[]", "created_at": OLD + start} for m in ids[start:][:100]
+        ]
+        ends = [{**at(m), "state": "delivered"} for m in ids[start:][1:100]]
+        steps = [{"mail_id": m, "at": OLD, "stage": "x", "what": "y"} for m in ids[start:][:100]]
+        async with database.transaction() as transaction:
+            await transaction.insert(plan, rows)
+            await transaction.insert(outcome, ends)
+            await transaction.insert(trace, steps)
+
+    gone = await let_go(database, queue, AGES, NOW)
+
+    assert (gone["plan"], gone["trace"]) == (2079, 2100)
+    assert await left(database, plan) == ids[::100]
 
 
 async def test_nothing_goes_that_a_job_may_still_ask_for(database: Database, queue: Queue) -> None:
