@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 from sqlalchemy import select
@@ -34,6 +35,7 @@ from services.relay.suppression import HardBounce
 from services.relay.together import Together
 from services.relay.transaction import MOST_RECIPIENTS, FenceLost
 
+T = TypeVar("T")
 log = get_logger(__name__)
 _RESULTS = Counter("holub_relay_attempts_total", "Recipients tried, by result.", ["result"])
 _REFUSALS = Counter(
@@ -272,21 +274,27 @@ class Relay:
         fates: Mapping[int, Fate],
         took: float,
     ) -> None:
-        """Record results: first, and at once, all that needs no DSN, then what was relayed."""
-        now = time.time()
-        item, tenant = attempt.claim, attempt.claim.job.header.tenant
+        """Record results: first, and at once, all that needs no DSN, then what was relayed.
+
+        Nothing else comes before these two: a dot without a record is a second copy.
+        """
+        now, item = time.time(), attempt.claim
         results = [self._results.settled(item, unit, fates[unit.n], now) for unit in units]
-        results = await self._once(results)
-        quiet = tuple(result for result in results if result.kind is None)
-        if quiet:
-            await self._record(attempt, Report(quiet, tenant, took))
-            await failpoint("relay.after_record")
-        for kind in Kind:
-            if told := [result for result in results if result.kind is kind]:
-                report = await self._results.with_dsn(item, kind, told, fates, now)
+
+        async def record(kind: Kind | None) -> None:
+            if told := tuple(result for result in results if result.kind is kind):
+                report = await self._results.report(item, kind, told, fates, now)
                 await self._record(attempt, replace(report, took=took))
-            # All that another host has, is recorded by now.
-            attempt.dotted = False
+                await failpoint("relay.after_record")
+
+        await record(None)
+        await record(Kind.RELAYED)
+        # All that another host has, is recorded by now.
+        attempt.dotted = False
+        rest = [r for r in results if r.kind in (Kind.FAILED, Kind.DELAYED)]
+        results = await _insist(lambda: self._once(rest))
+        for kind in (Kind.FAILED, Kind.DELAYED, None):
+            await record(kind)
 
     async def _once(self, results: list[Settled]) -> list[Settled]:
         """Of a delay the sender is told once."""
@@ -305,14 +313,7 @@ class Relay:
             return {row.n for row in await transaction.rows(select(effect.c.n).where(mine))}
 
     async def _record(self, attempt: Attempt, report: Report) -> None:
-        """Until it is written: the host has the message, so a failed commit is not the end."""
-        while True:
-            try:
-                recorded = await self._reports.do(report)
-                break
-            except DatabaseUnavailable as error:
-                log.warning("result waits for the database", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
+        recorded = await _insist(lambda: self._reports.do(report))
         for item in report.results:
             attempt.waiting.remove(item.unit)
             _RESULTS.labels(item.state).inc()
@@ -338,6 +339,16 @@ def _hard_bounces(reports: Sequence[Report], ours: set[Unit]) -> Iterator[HardBo
         for item in report.results:
             if item.unit in ours and item.state == "bounced" and item.reason in HARD:
                 yield HardBounce(report.tenant, item.recipient, str(item.reason), item.why)
+
+
+async def _insist(ask: Callable[[], Awaitable[T]]) -> T:
+    """Until it is done: the host has the message, so a failed commit is not the end."""
+    while True:
+        try:
+            return await ask()
+        except DatabaseUnavailable as error:
+            log.warning("result waits for the database", error=str(error))
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 def _log(item: Settled, *, stale: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,10 @@ from services.relay.settle import Report, Settled
 log = get_logger(__name__)
 RETURNED_OCTETS = 65_536
 """Octets of the original that are looked at for its header section."""
+
+SUCCESS_SECONDS = 5.0
+"""For the DSN of success.  The other host has the message: as long as that is not recorded, our
+death makes a second copy."""
 
 
 def _reason(fate: Fate) -> RefusalClass:
@@ -77,22 +82,26 @@ class Results:
             lifetime=self._settings.lifetime_seconds,
         )
 
-    async def with_dsn(
+    async def report(
         self,
         claim: Claim,
-        kind: Kind,
+        kind: Kind | None,
         items: Sequence[Settled],
         fates: Mapping[int, Fate],
         now: float,
     ) -> Report:
-        """The report on recipients whose sender is told, with its DSN stored.
+        """The report on recipients of one kind, with the DSN for their sender stored.
 
         No bounce without its DSN: when that cannot be made, the recipients are deferred, fail
-        again, and it is made then.  Success is success without it; of a delay the next one tells.
+        again, and it is made then.  Success is success without it, and does not wait long for it;
+        of a delay the next one tells.
         """
         header = claim.job.header
+        if kind is None:
+            return Report(tuple(items), header.tenant)
         try:
-            child, job = await self._store(claim, kind, items, fates, now)
+            async with asyncio.timeout(SUCCESS_SECONDS if kind is Kind.RELAYED else None):
+                child, job = await self._store(claim, kind, items, fates, now)
         except Exception:
             log.exception("no report for the sender", mail_id=header.mail_id, kind=kind)
             if kind is Kind.FAILED:

@@ -21,8 +21,9 @@ MOST_RECIPIENTS = 100
 MOST_CONVERTED = 32 * 1024 * 1024
 """Octets of a message that is made 7-bit for a host without 8BITMIME."""
 SIGNATURES_OCTETS = 2048
-_GENERAL = ("4.0", "4.3.", "4.4.", "4.7.")
-"""Statuses of a refused MAIL that are not about this message (RFC 3463 §3)."""
+_GENERAL = "4.4."
+"""Network and routing (RFC 3463 §3.5): the only statuses of a refused MAIL that are about the
+destination.  4.3 and 4.7 are often about one sender, who must not close a domain for all others."""
 _UNFIT = re.compile(r"[\x00-\x1f\x7f<>]")
 
 
@@ -169,7 +170,6 @@ async def _transact(
         raise NotBegun(str(lost)) from lost
     if not mail.positive:
         why = of_answer(mail, host)
-        # Who is told to come later before a recipient is named need not name another one.
         why = replace(why, general=why.status.startswith(_GENERAL))
         fates = {r.n: why for r in recipients}
     else:

@@ -79,6 +79,7 @@ async def test_what_a_dead_process_had_in_hand_is_taken_over(
     async with relaying(platform):
         await put(platform, job)
         await states(platform, 1)
+    start = time.monotonic()
     async with platform.database.transaction() as transaction:
         await transaction.execute(
             update(deferred).values(
@@ -86,7 +87,6 @@ async def test_what_a_dead_process_had_in_hand_is_taken_over(
             )
         )
     host.script.rcpt = lambda address: "250 OK"
-    start = time.monotonic()
 
     async with relaying(platform):
         await eventually(lambda: all_relayed(platform, 1))

@@ -6,13 +6,16 @@ import asyncio
 import email
 import email.policy
 import time
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 from sqlalchemy import delete, func, select
 
-from libs.common.db.schema import deferred, trace
+from libs.common.db import DatabaseUnavailable, Transaction
+from libs.common.db.schema import deferred, effect, outbox, trace
 from libs.common.jobs import Client, Envelope, Origin, Recipient, encode, new_mail_id
 from services.platform import Platform
+from services.relay import results
 from tests.integration.relay.host import Host, Script
 from tests.integration.relay.mail import (
     CONTENT,
@@ -230,3 +233,61 @@ async def test_8bit_content_is_encoded_for_a_host_that_takes_seven_bits(
     assert f"SIZE={len(taken.content)}" in taken.mail
     message = email.message_from_bytes(taken.content, policy=email.policy.default)
     assert message.get_payload(decode=True).decode() == text
+
+
+async def test_what_was_relayed_is_recorded_though_the_delay_of_another_cannot_be_looked_up(
+    platform: Platform, host: Host, environment: pytest.MonkeyPatch
+) -> None:
+    """The database is away after the dot: no result is lost, so nobody gets a second copy."""
+    database, test, away = platform.database, asyncio.current_task(), asyncio.Event()
+
+    def while_there(name: str) -> None:
+        real = getattr(database, name)
+
+        def asked() -> AbstractAsyncContextManager[Transaction]:
+            if away.is_set() and asyncio.current_task() is not test:
+                raise DatabaseUnavailable("away")
+            return real()
+
+        environment.setattr(database, name, asked)
+
+    for name in ("reading", "transaction"):
+        while_there(name)
+    environment.setenv("HOLUB_RELAY_LEASE_SECONDS", "600")
+    host.script.before_answer = lambda: asyncio.ensure_future(set_soon(away))
+    replies = {"later@other.test": "451 4.2.1 busy"}
+    host.script.rcpt = lambda address: replies.get(address, "250 OK")
+    old = time.time() - 5 * 3600
+    job = await stored(platform, "ok@other.test", "later@other.test", received_at=old)
+
+    async with relaying(platform):
+        await put(platform, job)
+        await asyncio.wait_for(away.wait(), 15)
+        await asyncio.sleep(0.5)
+        away.clear()
+        assert await states(platform, 2) == {0: "relayed", 1: "deferred"}
+
+    assert len(host.taken) == 1
+    assert [row.n for row in await rows(platform, effect)] == [1]
+
+
+async def set_soon(event: asyncio.Event) -> None:
+    event.set()
+
+
+async def test_a_store_that_hangs_keeps_no_success_from_being_recorded(
+    platform: Platform, host: Host, environment: pytest.MonkeyPatch
+) -> None:
+    """The DSN of success is worth less than a short time in which we may not die."""
+    environment.setattr(results, "SUCCESS_SECONDS", 0.1)
+    host.script.extensions = ("PIPELINING",)
+    recipients = (Recipient(0, "bob@other.test", notify="SUCCESS"),)
+    job = await stored(platform, envelope=Envelope("alice@example.test", recipients))
+    never = asyncio.Event()
+    environment.setattr(platform.blobs, "put", lambda *_, **__: never.wait())
+
+    async with relaying(platform):
+        await put(platform, job)
+        assert await states(platform, 1) == {0: "relayed"}
+
+    assert not await rows(platform, outbox)
