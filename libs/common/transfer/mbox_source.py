@@ -19,7 +19,7 @@ from collections.abc import (
 from pathlib import Path
 
 from libs.common.blobstore.spool import SpoolFile
-from libs.common.transfer.files import blocks, content_of
+from libs.common.transfer.files import blocks, content_of, file_below
 from libs.common.transfer.letter import (
     MAX_OCTETS,
     Folder,
@@ -47,17 +47,25 @@ class MboxSource:
         self._boxes = boxes
         self._quoting = quoting
         self._spool = spool
+        self._passed: list[str] = []
 
     @classmethod
     def of_path(cls, path: Path, quoting: Quoting, mailbox: str = "") -> MboxSource:
         """One file, or all `*.mbox` of a folder and those below it."""
-        if path.is_file():
-            files = {mailbox or mailbox_name((path.name.removesuffix(".mbox"),)): path}
-        else:
+        root = path if path.is_dir() else path.parent
+        if root is path:
             files = {_name(path, file): file for file in sorted(path.rglob("*.mbox"))}
-        if not files:
-            raise TransferError(f"{path} has no files that end in .mbox")
-        return cls({name: _opener(file) for name, file in files.items()}, quoting)
+        else:
+            files = {mailbox or mailbox_name((path.name.removesuffix(".mbox"),)): path}
+        passed = {name: why for name, file in files.items() if (why := _fault(root, file))}
+        if files.keys() == passed.keys():
+            raise TransferError(
+                next(iter(passed.values()), f"{path} has no files that end in .mbox")
+            )
+        good = {n: _Reopened(root, file) for n, file in files.items() if n not in passed}
+        made = cls(good, quoting)
+        made._passed = list(passed.values())
+        return made
 
     async def folders(self) -> list[Folder]:
         """Their UIDVALIDITY stands in the first message."""
@@ -77,6 +85,8 @@ class MboxSource:
         self, folder: Folder, known: Known, progress: Progress
     ) -> AsyncGenerator[Letter, None]:
         """In the order of the file."""
+        progress.problems += self._passed
+        self._passed = []
         seen: Counter[str] = Counter()
         waiting: list[Letter] = []
         try:
@@ -174,15 +184,26 @@ async def _unknown(
 class _Reopened:
     """A file, which can be read more than once."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, root: Path, path: Path) -> None:
+        self._root = root
         self._path = path
 
-    def __call__(self) -> AsyncIterable[bytes]:
-        return blocks(self._path)
+    async def __call__(self) -> AsyncGenerator[bytes, None]:
+        try:
+            with file_below(self._root, self._path) as file:
+                async for block in blocks(file):
+                    yield block
+        except OSError as error:
+            raise TransferError(f"{self._path}: {error.strerror}; run this again") from error
 
 
-def _opener(path: Path) -> Open:
-    return _Reopened(path)
+def _fault(root: Path, file: Path) -> str:
+    """Why it cannot be read; empty when it can."""
+    try:
+        file_below(root, file).close()
+    except OSError as error:
+        return f"{file}: {error.strerror}; passed over"
+    return ""
 
 
 def _name(root: Path, file: Path) -> str:

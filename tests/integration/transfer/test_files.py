@@ -13,6 +13,7 @@ from sqlalchemy import update
 from libs.common.db.schema import account
 from libs.common.transfer import TransferError, bring, export
 from libs.common.transfer.exporter import Target
+from libs.common.transfer.files import file_below
 from libs.common.transfer.letter import Source
 from libs.common.transfer.maildir_source import MaildirSource
 from libs.common.transfer.maildir_target import MaildirTarget
@@ -206,13 +207,68 @@ async def test_links_in_a_maildir_lead_nowhere(room: Room, tmp_path: Path) -> No
     (tmp_path / "secret").write_bytes(b"Subject: of somebody else\n\n")
     for part in ("cur", "new", "tmp"):
         (tmp_path / "mail" / part).mkdir(parents=True)
+    for part in ("cur", "new", "tmp"):
+        (tmp_path / "victim" / part).mkdir(parents=True)
+        (tmp_path / "victim" / part / "1.hers").write_bytes(b"Subject: of somebody else\n\n")
+    # A file, each part of a folder, a folder with all its parts, and one of the lists.
     os.symlink(tmp_path / "secret", tmp_path / "mail/cur/1.link:2,")
+    (tmp_path / "mail/new").rmdir()
+    os.symlink(tmp_path / "victim/cur", tmp_path / "mail/new")
+    (tmp_path / "mail/.Own/new").mkdir(parents=True)
+    os.symlink(tmp_path / "victim/cur", tmp_path / "mail/.Own/cur")
+    os.symlink(tmp_path / "victim", tmp_path / "mail/.Hers")
     os.symlink(tmp_path / "secret", tmp_path / "mail/dovecot-uidlist")
+    os.mkfifo(tmp_path / "mail/cur/2.fifo:2,")
 
     done = await run(bring(room.store, room.bob, MaildirSource(tmp_path / "mail")))
 
     assert done.messages == 0
     assert await held(room, room.bob) == {}
+    assert {p.partition(": ")[0].removeprefix(f"{tmp_path}/mail/") for p in done.problems} == {
+        "cur/1.link:2,",
+        "cur/2.fifo:2,",
+        "new",
+    }
+
+
+@pytest.mark.parametrize("link", ["mail/sub", "mail/sub/cur", "mail/sub/cur/1.a"])
+def test_a_link_that_is_put_there_meanwhile_leads_nowhere(tmp_path: Path, link: str) -> None:
+    """What is found first and opened later may be something else by then."""
+    (tmp_path / "mail/sub/cur").mkdir(parents=True)
+    wanted = tmp_path / "mail/sub/cur/1.a"
+    wanted.write_bytes(b"his own")
+    with file_below(tmp_path / "mail", wanted) as file:
+        assert file.read() == b"his own"
+    (tmp_path / link).rename(tmp_path / "victim")
+    os.symlink(tmp_path / "victim", tmp_path / link)
+
+    with pytest.raises(OSError, match=r"is a link|Not a directory"):
+        file_below(tmp_path / "mail", wanted)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_of_a_folder_of_mboxes_what_is_no_file_is_passed_over(
+    room: Room, tmp_path: Path
+) -> None:
+    """And said; a FIFO would have the run wait for ever."""
+    (tmp_path / "secret").write_bytes(b"From a\nSubject: of somebody else\n\n")
+    (tmp_path / "mail/d.mbox").mkdir(parents=True)
+    (tmp_path / "mail/good.mbox").write_bytes(b"From a\nSubject: x\n\n")
+    os.symlink(tmp_path / "secret", tmp_path / "mail/a.mbox")
+    os.mkfifo(tmp_path / "mail/f.mbox")
+
+    done = await run(bring(room.store, room.bob, MboxSource.of_path(tmp_path / "mail", Quoting.RD)))
+
+    assert list(await held(room, room.bob)) == ["good"]
+    assert done.problems == [
+        f"{tmp_path}/mail/a.mbox: is a link, which is not followed; passed over",
+        f"{tmp_path}/mail/d.mbox: is no regular file; passed over",
+        f"{tmp_path}/mail/f.mbox: is no regular file; passed over",
+    ]
+    assert {box.name for box in await room.store.mailboxes(room.bob)}.isdisjoint({"a", "d", "f"})
+    for name in ("a.mbox", "f.mbox"):
+        with pytest.raises(TransferError, match=name):
+            MboxSource.of_path(tmp_path / "mail" / name, Quoting.RD)
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
