@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 from sqlalchemy import ColumnElement, delete, extract, func, select, tuple_, update
@@ -19,6 +20,8 @@ from libs.common.db import Transaction
 from libs.common.db.bulk import in_list
 from libs.common.db.schema import deferred, outcome
 from libs.common.jobs import Recipient, RelayJob, decode, encode
+from services.relay.fate import Fate, bounced
+from services.relay.fate import deferred as deferred_fate
 
 MOST_ROWS = 500
 """Rows that are looked at to find what is due."""
@@ -42,8 +45,8 @@ class Claim:
 
     job: RelayJob
     units: tuple[Unit, ...]
-    orders: Mapping[int, str] = field(default_factory=dict)
-    """Ordinals that are not to be tried but to be bounced, and why."""
+    untried: Mapping[int, Fate] = field(default_factory=dict)
+    """Ordinals that are not to be tried, and what becomes of them."""
 
     def recipient(self, n: int) -> Recipient:
         """The recipient with this ordinal."""
@@ -59,6 +62,8 @@ async def database_now(transaction: Transaction) -> float:
 
 PutOff = Callable[[str], float]
 """Seconds until a job for this domain may come again; 0: claim it."""
+GivenUp = Callable[[str, float], bool]
+"""Whether what was received for a domain at a time ends without another attempt."""
 
 
 async def claim_new(
@@ -149,15 +154,23 @@ async def claim_due(
     seconds: float,
     most: int,
     wait_for: PutOff = lambda _: 0.0,
+    given_up: GivenUp = lambda domain, received_at: False,
 ) -> list[Claim]:
-    """Take up to `most` groups of rows that are due and that nobody holds; put off the others."""
+    """Take up to `most` groups of rows that are due and that nobody holds; put off the others.
+
+    What is put off gets no attempt and so no notice of its delay, but it does not get too old:
+    what is given up is claimed with the fate that ends it.
+    """
     now = await database_now(transaction)
     due = (deferred.c.next_attempt_at <= now) & (deferred.c.lease_until <= now)
-    first = select(deferred.c.mail_id, deferred.c.domain, deferred.c.order).where(due)
-    first = first.order_by(deferred.c.next_attempt_at).limit(MOST_ROWS)
-    found = {(r.mail_id, r.domain): r.order for r in await transaction.rows(first)}
+    columns = (deferred.c.mail_id, deferred.c.domain, deferred.c.order, deferred.c.received_at)
+    first = select(*columns).where(due).order_by(deferred.c.next_attempt_at).limit(MOST_ROWS)
+    found = await transaction.rows(first)
+    over = {(r.mail_id, r.domain) for r in found if given_up(r.domain, r.received_at)}
     # What is not tried waits for nobody.
-    waits = {g: 0.0 if order else wait_for(g[1]) for g, order in found.items()}
+    free = over | {(r.mail_id, r.domain) for r in found if r.order}
+    due_groups = dict.fromkeys((r.mail_id, r.domain) for r in found)
+    waits = {group: 0.0 if group in free else wait_for(group[1]) for group in due_groups}
     await _put_off(transaction, {g: now + wait for g, wait in waits.items() if wait}, due)
     groups = [group for group, wait in waits.items() if not wait]
     if not groups:
@@ -166,6 +179,8 @@ async def claim_due(
         select(
             deferred.c.mail_id,
             deferred.c.n,
+            deferred.c.domain,
+            deferred.c.last_reply,
             deferred.c.attempts,
             deferred.c.job,
             deferred.c.order,
@@ -188,14 +203,23 @@ async def claim_due(
         (decode(bytes(row.job), RelayJob), Unit(row.mail_id, row.n, row.attempts + 1))
         for row in rows
     )
-    orders = {(row.mail_id, row.n): row.order_why for row in rows if row.order == "bounce"}
-    return [_with_orders(item, orders) for item in claims] if orders else claims
+    fates = {(row.mail_id, row.n): fate for row in rows if (fate := _untried(row, over))}
+    return [_with_fates(item, fates) for item in claims] if fates else claims
 
 
-def _with_orders(item: Claim, orders: Mapping[tuple[str, int], str]) -> Claim:
+def _untried(row: Any, over: set[tuple[str, str]]) -> Fate | None:
+    if row.order == "bounce":
+        return bounced("5.0.0", row.order_why)
+    if (row.mail_id, row.domain) in over:
+        # RFC 3463 §3.5: delivery time expired.
+        return deferred_fate("4.4.7", row.last_reply or f"{row.domain} does not answer")
+    return None
+
+
+def _with_fates(item: Claim, fates: Mapping[tuple[str, int], Fate]) -> Claim:
     mail_id = item.job.header.mail_id
-    mine = {u.n: orders[mail_id, u.n] for u in item.units if (mail_id, u.n) in orders}
-    return replace(item, orders=mine)
+    mine = {u.n: fates[mail_id, u.n] for u in item.units if (mail_id, u.n) in fates}
+    return replace(item, untried=mine)
 
 
 async def _put_off(

@@ -26,7 +26,7 @@ from services.relay.attempt import Attempt, Attempter
 from services.relay.bounce import Kind
 from services.relay.claim import Claim, Unit
 from services.relay.destinations import Admission, Destinations
-from services.relay.fate import Fate, bounced, deferred
+from services.relay.fate import Fate, deferred
 from services.relay.lanes import Lanes, Turn
 from services.relay.results import Results
 from services.relay.settings import RelaySettings
@@ -97,14 +97,17 @@ class Relay:
 
     async def poll(self) -> int:
         """Claim rows that are due; how many there were, with those that were put off."""
-        most = self._most - self._destinations.quick_in_hand
+        # What ends untried has no lane, so all that is in hand is bounded, too.
+        most = min(
+            self._most - self._destinations.quick_in_hand, 3 * self._most - len(self._in_hand)
+        )
         if most <= 0:
             return 0
         seconds, admission = self._settings.lease_seconds, self._admission()
 
         async def work(transaction: Transaction) -> list[Claim]:
             claims = await claim.claim_due(
-                transaction, self._owner, seconds, most, admission.put_off
+                transaction, self._owner, seconds, most, admission.put_off, self._given_up
             )
             return await self._without_suppressed(transaction, claims)
 
@@ -113,6 +116,11 @@ class Relay:
             await failpoint("relay.after_claim")
         self._take_in_hand(claims)
         return len(claims) + admission.refused
+
+    def _given_up(self, domain: str, received_at: float) -> bool:
+        """Too old, and its destination is left alone: an open one gets a last attempt."""
+        old = received_at + self._settings.lifetime_seconds <= time.time()
+        return old and self._destinations.closed_for(domain, time.monotonic()) > 0
 
     async def _without_suppressed(
         self, transaction: Transaction, claims: Sequence[Claim]
@@ -181,7 +189,7 @@ class Relay:
     def _take_in_hand(self, claims: Sequence[Claim]) -> None:
         for item in claims:
             attempt = Attempt(item)
-            work = self._end_without(attempt) if item.orders else self._run(attempt)
+            work = self._end_without(attempt) if item.untried else self._run(attempt)
             task = asyncio.create_task(work)
             self._in_hand[task] = attempt
             self._destinations.take(item.job.domain)
@@ -219,11 +227,10 @@ class Relay:
                 await self._try(attempt, units[start : start + MOST_RECIPIENTS], turn)
 
     async def _end_without(self, attempt: Attempt) -> None:
-        """Bounce what an administrator gave up, untried; the others of the claim are due again."""
-        orders, units = attempt.claim.orders, attempt.claim.units
-        ended = [unit for unit in units if unit.n in orders]
-        fates = {unit.n: bounced("5.0.0", orders[unit.n]) for unit in ended}
-        others = tuple(unit for unit in units if unit.n not in orders)
+        """Record the fates of what is not to be tried; the others of the claim are due again."""
+        fates, units = attempt.claim.untried, attempt.claim.units
+        ended = [unit for unit in units if unit.n in fates]
+        others = tuple(unit for unit in units if unit.n not in fates)
         if others:
             await self._put_offs.do((others, 0.0))
         await self._finish(attempt, ended, fates, 0.0)

@@ -97,11 +97,13 @@ class RelaySettings(HolubSettings):
     """Times between attempts, by commas; the last one stays.  Each is spread by 20 %."""
 
     lifetime_seconds: float = Field(default=5 * 86400, gt=0)
-    """How long a message is tried (RFC 5321 §4.5.4.1)."""
+    """How long a message is tried (RFC 5321 §4.5.4.1).  What waits for a destination that is left
+    alone ends at most about half an hour after that, untried."""
 
     delay_notice_seconds: float = Field(default=4 * 3600, ge=0)
     """After so long the sender is told, once, that a message still waits, unless NOTIFY says that
-    he does not want to know; 0: nobody is told (RFC 3461 §4.1)."""
+    he does not want to know; 0: nobody is told (RFC 3461 §4.1).  It is decided after an attempt, so
+    of a message that waits for its turn at a destination that does not answer he may hear later."""
 
     suppress_after: int = Field(default=3, ge=0, le=1000)
     """A recipient that was refused for good so often, with no mailbox or domain there, gets no more

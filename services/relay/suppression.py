@@ -20,6 +20,7 @@ from libs.common.db.schema import suppression
 from libs.protocols.message.date import format_date
 from services.relay import bounce
 from services.relay.claim import Claim
+from services.relay.fate import bounced
 
 MANUAL = "manual"
 
@@ -37,7 +38,7 @@ class HardBounce:
 async def without_suppressed(
     transaction: Transaction, claims: Sequence[Claim], after: int, now: float
 ) -> list[Claim]:
-    """The claims, with an order to bounce for each recipient on the list of its tenant."""
+    """The claims, with a bounce for each recipient on the list of its tenant."""
     asked = {key for item in claims for key in _keys(item).values()}
     if not asked:
         return list(claims)
@@ -61,14 +62,14 @@ def _keys(item: Claim) -> dict[int, tuple[int, str]]:
     header = item.job.header
     if not bounce.is_known(header):
         return {}
-    ns = {unit.n for unit in item.units} - item.orders.keys()
+    ns = {unit.n for unit in item.units} - item.untried.keys()
     recipients = header.envelope.recipients
     return {r.n: (header.tenant, r.address.lower()) for r in recipients if r.n in ns}
 
 
 def _ordered(item: Claim, found: dict[tuple[int, str], str]) -> Claim:
-    mine = {n: found[key] for n, key in _keys(item).items() if key in found}
-    return replace(item, orders={**item.orders, **mine}) if mine else item
+    mine = {n: bounced("5.0.0", found[key]) for n, key in _keys(item).items() if key in found}
+    return replace(item, untried={**item.untried, **mine}) if mine else item
 
 
 def _why(row: Any) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 
-from libs.common.db.schema import deferred, outcome
-from libs.common.jobs import Envelope, Recipient
+from libs.common.db.schema import deferred, outbox, outcome
+from libs.common.jobs import Envelope, FilterJob, Recipient, decode
 from services.platform import Platform
 from tests.integration.relay.host import Host, Script
-from tests.integration.relay.mail import eventually, put, relaying, rows, stored
+from tests.integration.relay.mail import eventually, make_due, put, relaying, rows, stored
 
 
 @pytest.fixture
@@ -108,9 +109,34 @@ async def all_refused(platform: Platform, count: int) -> bool:
     return ["slow down" in row.last_reply for row in found] == [True] * count
 
 
+async def test_what_is_too_old_ends_untried_while_its_destination_is_left_alone(
+    platform: Platform, host: Host, environment: pytest.MonkeyPatch
+) -> None:
+    """A dead domain has one attempt at a time, so most of its mail would wait for ever."""
+    environment.setenv("HOLUB_RELAY_AT_ONCE_BY_DESTINATION", "1")
+    host.script.greeting = "421 4.3.2 not now"
+    old = time.time() - 5 * 86400
+    jobs = [await stored(platform, f"u{n}@other.test", received_at=old) for n in range(12)]
+
+    async with relaying(platform):
+        await put(platform, *jobs)
+        await eventually(lambda: pausing(platform, host, 12))
+        await make_due(platform)
+        await eventually(lambda: all_there(platform, "other.test", 12))
+
+    assert host.connections < 12
+    assert {row.state for row in await rows(platform, outcome)} == {"bounced"}
+    sent = [decode(row.body, FilterJob) for row in await rows(platform, outbox)]
+    reports = [(await platform.blobs.read(job.blob)).content for job in sent]
+    assert sum(b"Status: 5.4.7" in report for report in reports) == 12 - host.connections
+    assert all(b"Not delivered within 5 days" in report for report in reports)
+
+
 async def pausing(platform: Platform, host: Host, count: int) -> bool:
     """It refused twice, and since then nobody tries what waits for it."""
-    found = await rows(platform, deferred)
+    found, ended = await rows(platform, deferred), await rows(platform, outcome)
     return (
-        host.connections >= 2 and len(found) == count and not any(row.lease_owner for row in found)
+        host.connections >= 2
+        and len(found) + len(ended) == count
+        and not any(row.lease_owner for row in found)
     )
