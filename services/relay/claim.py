@@ -8,13 +8,12 @@ recorded under an older number is refused.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, delete, extract, func, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, select, tuple_, update
 
 from libs.common.db import Transaction
 from libs.common.db.bulk import in_list
@@ -53,13 +52,6 @@ class Claim:
         return next(r for r in self.job.header.envelope.recipients if r.n == n)
 
 
-async def database_now(transaction: Transaction) -> float:
-    """The time by the one clock that all processes share."""
-    if transaction.dialect == "postgresql":
-        return float(await transaction.scalar(select(extract("epoch", func.clock_timestamp()))))
-    return time.time()
-
-
 PutOff = Callable[[str], float]
 """Seconds until a job for this domain may come again; 0: claim it."""
 GivenUp = Callable[[str, float], bool]
@@ -77,7 +69,7 @@ async def claim_new(
 
     What is put off has rows too, but is nobody's until it is due.
     """
-    now = await database_now(transaction)
+    now = await transaction.now()
     waits = [wait_for(job.domain) for job in jobs]
     rows = [
         _waiting(job, n, now + wait) if wait else _row(job, n, owner, now, seconds)
@@ -161,7 +153,7 @@ async def claim_due(
     What is put off gets no attempt and so no notice of its delay, but it does not get too old:
     what is given up is claimed with the fate that ends it.
     """
-    now = await database_now(transaction)
+    now = await transaction.now()
     due = (deferred.c.next_attempt_at <= now) & (deferred.c.lease_until <= now)
     columns = (deferred.c.mail_id, deferred.c.domain, deferred.c.order, deferred.c.received_at)
     first = select(*columns).where(due).order_by(deferred.c.next_attempt_at).limit(MOST_ROWS)
@@ -266,7 +258,7 @@ async def renew(
     transaction: Transaction, owner: str, units: Sequence[Unit], seconds: float
 ) -> None:
     """Keep what this process has in hand."""
-    now = await database_now(transaction)
+    now = await transaction.now()
     await transaction.execute(
         update(deferred).where(_held(owner, units)).values(lease_until=now + seconds)
     )
@@ -283,7 +275,7 @@ async def put_off(
     transaction: Transaction, owner: str, units: Sequence[Unit], seconds: float
 ) -> None:
     """Give up claims of which nothing was sent, until later."""
-    at = await database_now(transaction) + seconds
+    at = await transaction.now() + seconds
     values = {"lease_owner": "", "lease_until": 0.0, "next_attempt_at": at}
     await transaction.execute(update(deferred).where(_held(owner, units)).values(**values))
 

@@ -5,7 +5,6 @@ Rows under attempt are not touched: what is on the wire cannot be called back.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -61,18 +60,20 @@ async def list_waiting(
     database: Database, who: Principal, which: Which, *, cursor: str = "", limit: int = 100
 ) -> tuple[list[dict[str, Any]], str | None]:
     """Recipients that wait, the oldest message first."""
-    query = select(*_SHOWN).where(*_conditions(who, which, time.time()))
+    keys = [deferred.c.mail_id, deferred.c.n]
     async with database.reading() as transaction:
-        keys = [deferred.c.mail_id, deferred.c.n]
+        now = await transaction.now()
+        query = select(*_SHOWN).where(*_conditions(who, which, now))
         rows, after = await page(transaction, query, keys, cursor, limit)
-    return [_shown(row) for row in rows], after
+    return [_shown(row, now) for row in rows], after
 
 
 async def count_waiting(database: Database, who: Principal, which: Which) -> int:
     """How many recipients that is."""
     query = select(func.count()).select_from(deferred)
     async with database.reading() as transaction:
-        found = await transaction.scalar(query.where(*_conditions(who, which, time.time())))
+        now = await transaction.now()
+        found = await transaction.scalar(query.where(*_conditions(who, which, now)))
     return int(found or 0)
 
 
@@ -94,9 +95,9 @@ def _conditions(who: Principal, which: Which, now: float) -> list[ColumnElement[
     return [*found, states[which.state]] if which.state else found
 
 
-def _shown(row: dict[str, Any]) -> dict[str, Any]:
+def _shown(row: dict[str, Any], now: float) -> dict[str, Any]:
     held = row["order"] == "hold"
-    state = "running" if row["lease_until"] > time.time() else "held" if held else "waiting"
+    state = "running" if row["lease_until"] > now else "held" if held else "waiting"
     return {
         **{k: v for k, v in row.items() if k not in ("order", "order_why", "lease_until")},
         "next_attempt_at": None if held else row["next_attempt_at"],
@@ -111,14 +112,14 @@ async def get_waiting(database: Database, who: Principal, mail_id: str, n: int) 
         reach.waiting(who), deferred.c.mail_id == mail_id, deferred.c.n == n
     )
     async with database.reading() as transaction:
-        row = await transaction.one_or_none(query)
+        now, row = await transaction.now(), await transaction.one_or_none(query)
     if row is None:
         raise NotFound("mail_id", f"there is no recipient {n} of {mail_id} that waits")
     found = plain(row)
     job = decode(bytes(found.pop("job")), RelayJob)
     header = job.header
     return {
-        **_shown(found),
+        **_shown(found, now),
         "size": job.size,
         "origin": str(header.origin),
         "login": header.client.login,
@@ -157,9 +158,10 @@ async def _next(
     transaction: Transaction, who: Principal, which: Which, after: tuple[str, int], action: str
 ) -> Any:
     """Rows that nobody tries just now, locked, the next ones in order."""
+    now = await transaction.now()
     query = select(*_SHOWN).where(
-        *_conditions(who, which, time.time()),
-        deferred.c.lease_until <= time.time(),
+        *_conditions(who, which, now),
+        deferred.c.lease_until <= now,
         (deferred.c.mail_id > after[0])
         | ((deferred.c.mail_id == after[0]) & (deferred.c.n > after[1])),
     )
@@ -170,7 +172,7 @@ async def _next(
 
 
 async def _act(transaction: Transaction, who: Principal, action: str, rows: Any, why: str) -> None:
-    now, text = time.time(), f"by {who.actor}{': ' if why else ''}{why}"
+    now, text = await transaction.now(), f"by {who.actor}{': ' if why else ''}{why}"
     values: dict[str, dict[str, Any]] = {
         "hold": {"order": "hold", "order_why": text, "next_attempt_at": HELD},
         "release": {"order": "", "order_why": "", "next_attempt_at": now},

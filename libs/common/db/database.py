@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Executable, Table, event, select
+from sqlalchemy import Executable, Table, event, extract, func, select
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -50,6 +51,12 @@ class Transaction:
         """Run a change; how many rows it touched."""
         result = await self._connection.execute(statement, parameters)
         return getattr(result, "rowcount", -1)
+
+    async def now(self) -> float:
+        """Seconds since 1970 by the one clock that all processes share: leases are told by it."""
+        if self.dialect == "postgresql":
+            return float(await self.scalar(select(extract("epoch", func.clock_timestamp()))))
+        return time.time()
 
     async def insert(self, table: Table, rows: Sequence[Values], *, ignore: bool = False) -> None:
         """Insert many rows in one statement; `ignore` skips those that are there."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from sqlalchemy import update
 
@@ -9,12 +11,14 @@ from libs.common.accounts.registry import NotFound, RegistryError
 from libs.common.admin import mail_queue
 from libs.common.admin.mail_queue import Which
 from libs.common.admin.principal import Principal, Role, local_operator
+from libs.common.db import open_database
 from libs.common.db.schema import HELD, deferred, outbox, outcome, trace
 from libs.common.jobs import FilterJob, decode
 from services.platform import Platform
 from services.relay import claim
 from tests.integration.relay.host import Host
 from tests.integration.relay.mail import eventually, make_due, put, relaying, rows, states, stored
+from tests.integration.relay.test_claim import relay_job
 
 ROOT = local_operator("test")
 
@@ -165,3 +169,26 @@ async def test_a_tenant_and_a_domain_see_and_steer_their_own(
         with pytest.raises(NotFound):
             await mail_queue.act(platform.database, who, "hold", Which(domain="other.test"))
     assert await mail_queue.act(platform.database, mine, "hold", Which(domain="other.test")) == 1
+
+
+async def test_an_api_whose_clock_is_ahead_takes_nothing_from_a_running_attempt(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leases are told by the database's clock, here as in the relay."""
+    database = open_database(postgres_url)
+    try:
+        job = relay_job()
+        await database.retry(lambda tx: claim.claim_new(tx, [job], "relay", 60))
+        ahead = time.time() + 3600
+        monkeypatch.setattr(time, "time", lambda: ahead)
+        mail_id = job.header.mail_id
+
+        shown = await mail_queue.get_waiting(database, ROOT, mail_id, 0)
+        assert shown["state"] == "running"
+        with pytest.raises(NotFound):
+            await mail_queue.act(database, ROOT, "hold", Which(mail_id=mail_id))
+        assert await mail_queue.count_waiting(database, ROOT, Which(state="running")) == 1
+        (row,), _ = await mail_queue.list_waiting(database, ROOT, Which(state="running"))
+        assert row["state"] == "running"
+    finally:
+        await database.close()
