@@ -43,6 +43,8 @@ from tests.chaos.supervisor import ROOT, Supervisor
 _CONNECTIONS = 6
 _MUST_CRASH = ("ingress", "filter", "delivery", "storage", "blobstore", "queue")
 """Roles and parts whose every failpoint must have killed a process in a whole run."""
+_BY_CHANCE = ("storage.swept",)
+"""Passed only when a queue lost something while it was armed, which no round makes sure of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +281,11 @@ def play(rounds: Sequence[Round], options: Options, folder: Path) -> list[Result
 def coverage(results: Sequence[Result], *, s3: bool) -> Check:
     """X1: a process was killed at each failpoint."""
     fired = {name for result in results for name in result.fired}
-    names = [name for name in discover(ROOT, s3=s3) if name.split(".")[0] in _MUST_CRASH]
+    names = [
+        name
+        for name in discover(ROOT, s3=s3)
+        if name.split(".")[0] in _MUST_CRASH and name not in _BY_CHANCE
+    ]
     missing = [f"{name} never killed anything" for name in names if name not in fired]
     return Check("X1", "a crash at every failpoint", len(names), missing)
 
