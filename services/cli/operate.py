@@ -63,43 +63,26 @@ def queue_show(mail_id: str, n: int = 0, json: Json = False) -> None:
     _one(_call("GET", "queue", mail_id, n), json, f"{mail_id}, recipient {n}")
 
 
-@queue.command("hold")
-def queue_hold(
-    mail_id: Mail = "",
-    sender: Sender = "",
-    recipient: Recipient = "",
-    to: To = "",
-    tenant: Tenant = "",
-    why: Why = "",
-) -> None:
-    """Try no more until released."""
-    _order("hold", "held", _which(mail_id, sender, recipient, to, tenant), why=why)
+def _orders(action: str, done: str, what: str) -> None:
+    """A command that says the same of all mail that fits."""
+
+    @queue.command(action, help=what)
+    def order(
+        mail_id: Mail = "",
+        sender: Sender = "",
+        recipient: Recipient = "",
+        to: To = "",
+        tenant: Tenant = "",
+        why: Why = "",
+    ) -> None:
+        _order(action, done, _which(mail_id, sender, recipient, to, tenant), why=why)
 
 
-@queue.command("release")
-def queue_release(
-    mail_id: Mail = "",
-    sender: Sender = "",
-    recipient: Recipient = "",
-    to: To = "",
-    tenant: Tenant = "",
-    why: Why = "",
-) -> None:
-    """Try again what was held."""
-    _order("release", "released", _which(mail_id, sender, recipient, to, tenant), why=why)
-
-
-@queue.command("retry")
-def queue_retry(
-    mail_id: Mail = "",
-    sender: Sender = "",
-    recipient: Recipient = "",
-    to: To = "",
-    tenant: Tenant = "",
-    why: Why = "",
-) -> None:
-    """Try now, whenever the next attempt was due; what is held stays held."""
-    _order("retry", "tried now", _which(mail_id, sender, recipient, to, tenant), why=why)
+_orders("hold", "held", "Try no more until released.")
+_orders("release", "released", "Try again what was held.")
+_orders(
+    "retry", "tried now", "Try now, whenever the next attempt was due; what is held stays held."
+)
 
 
 @queue.command("cancel")

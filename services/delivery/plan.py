@@ -5,18 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import msgspec
 from sqlalchemy import select
 
 from libs.common.db import Transaction
 from libs.common.db.bulk import in_list
 from libs.common.db.schema import deferred, effect, outbox, outcome, plan, quarantine
-from libs.common.jobs import DeliveryJob, Recipient, StorageJob, encode
+from libs.common.jobs import DeliveryJob, Plan, Recipient, StorageJob, decode_plan, encode
 from libs.common.runtime.failpoint import seeded_bug
 from libs.common.trace import TraceRow, write_trace
-from services.delivery.route import Plan, Route
-
-_plans = msgspec.json.Decoder(Plan)
+from services.delivery.route import Route
 
 
 async def _known_plans(transaction: Transaction, names: Sequence[str]) -> dict[str, Plan]:
@@ -24,7 +21,7 @@ async def _known_plans(transaction: Transaction, names: Sequence[str]) -> dict[s
     query = select(plan.c.mail_id, plan.c.targets).where(
         in_list(plan.c.mail_id, names, transaction.dialect)
     )
-    return {row.mail_id: _plans.decode(row.targets) for row in await transaction.rows(query)}
+    return {row.mail_id: decode_plan(row.targets) for row in await transaction.rows(query)}
 
 
 async def write_plans(

@@ -46,14 +46,6 @@ class Route:
     claims: list[Claim] = field(default_factory=list)
 
 
-class Plan(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is stored before the fan-out, and reused when the job comes again."""
-
-    storage: StorageJob | None = None
-    relays: tuple[RelayJob, ...] = ()
-    ver: int = 1
-
-
 def route(
     job: DeliveryJob,
     found: Mapping[str, Targets],

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from libs.common.accounts import Directory
 from libs.common.accounts.account import split_address
-from libs.common.jobs import DeliveryJob, decode, encode
+from libs.common.jobs import DeliveryJob, Plan, decode, encode
 from libs.common.queue.protocol import Lease
 from libs.common.runtime.failpoint import failpoint
 from libs.common.runtime.telemetry import record_steps
 from libs.common.trace import Watermark
 from services.delivery.arrival import arrivals
 from services.delivery.plan import write_plans
-from services.delivery.route import Plan, forwards, route
+from services.delivery.route import forwards, route
 from services.delivery.settings import DeliverySettings
 from services.delivery.sieve import Sieve
 from services.platform import Platform

@@ -20,6 +20,7 @@ from libs.common.jobs.job import (
     encode,
 )
 from libs.common.jobs.mail_id import mail_id_time, new_mail_id
+from libs.common.jobs.plan import Plan, decode_plan
 from libs.common.jobs.record import Origin, RecordHeader
 from libs.common.jobs.verdict import Verdict
 
@@ -32,6 +33,7 @@ __all__ = [
     "FilterJob",
     "LearnJob",
     "Origin",
+    "Plan",
     "Recipient",
     "RecordHeader",
     "RelayJob",
@@ -40,6 +42,7 @@ __all__ = [
     "Verdict",
     "VerdictReply",
     "decode",
+    "decode_plan",
     "encode",
     "mail_id_time",
     "new_mail_id",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import BigInteger, bindparam, select, text, update
@@ -47,6 +47,12 @@ class Addition:
             row.size,
             row.prefix,
         )
+
+    @classmethod
+    def back(cls, account_id: int, mailbox_id: int, row: Any) -> Addition:
+        """The same of a row that was kept when it left its mailbox; it is deleted no more."""
+        kept = cls.again(account_id, mailbox_id, row)
+        return replace(kept, flags=kept.flags & ~Flag.DELETED)
 
 
 async def lock_accounts(transaction: Transaction, ids: Sequence[int]) -> None:

@@ -117,6 +117,12 @@ def _check_use(special_use: str, boxes: Iterable[Mailbox]) -> None:
         raise MailStoreError("USEATTR", f"there is a mailbox for {special_use} already")
 
 
+async def made(transaction: Transaction, account_id: int, name: str) -> int:
+    """The id of the mailbox with this name, which is created if need be."""
+    found = await find(transaction, account_id, name)
+    return (found or await create(transaction, account_id, name)).id
+
+
 async def deleted(transaction: Transaction, mailbox_id: int) -> tuple[int, int]:
     """(messages, octets) that EXPUNGE would remove."""
     query = select(func.count(), func.coalesce(func.sum(mailbox_message.c.size), 0)).where(

@@ -17,7 +17,6 @@ from libs.common.db.schema import held_copy, mailbox, mailbox_message
 from libs.common.mailstore import folders
 from libs.common.mailstore.append import Addition, add, lock_accounts, lock_mailboxes
 from libs.common.mailstore.change import take_out
-from libs.common.mailstore.flags import Flag
 
 _COPIED = ("mail_id", "flags", "keywords", "internaldate", "size", "prefix")
 
@@ -56,15 +55,8 @@ async def put_back(transaction: Transaction, mail_id: str, n: int) -> dict[str, 
     await lock_accounts(transaction, owners)
     rows = await transaction.rows(query)
     additions = [
-        Addition(
-            row.account_id,
-            await _box(transaction, row.account_id, row.mailbox),
-            row.mail_id,
-            row.flags & ~Flag.DELETED,
-            row.keywords,
-            row.internaldate,
-            row.size,
-            row.prefix,
+        Addition.back(
+            row.account_id, await folders.made(transaction, row.account_id, row.mailbox), row
         )
         for row in rows
     ]
@@ -74,11 +66,6 @@ async def put_back(transaction: Transaction, mail_id: str, n: int) -> dict[str, 
         f"{row.mailbox} UID {uid}": item.mailbox_id
         for row, item, uid in zip(rows, additions, uids, strict=True)
     }
-
-
-async def _box(transaction: Transaction, account_id: int, name: str) -> int:
-    found = await folders.find(transaction, account_id, name)
-    return (found or await folders.create(transaction, account_id, name)).id
 
 
 async def throw_away(transaction: Transaction, mail_id: str, n: int) -> None:

@@ -13,7 +13,6 @@ from libs.common.db.bulk import in_list
 from libs.common.db.schema import mailbox, mailbox_message, message, recoverable
 from libs.common.mailstore import folders
 from libs.common.mailstore.append import Addition, add, lock_accounts
-from libs.common.mailstore.flags import Flag
 from libs.common.mailstore.quota import check_room
 
 _COPIED = ("uid", "mail_id", "flags", "keywords", "internaldate", "size", "prefix")
@@ -70,31 +69,15 @@ async def restore(
     )
     rows = await transaction.rows(query.order_by(recoverable.c.mailbox, recoverable.c.uid))
     await check_room(transaction, account_id, len(rows), sum(row.size for row in rows))
-    boxes = {name: await _box(transaction, account_id, name) for name in {r.mailbox for r in rows}}
-    additions = [
-        Addition(
-            account_id,
-            boxes[row.mailbox],
-            row.mail_id,
-            row.flags & ~Flag.DELETED,
-            row.keywords,
-            row.internaldate,
-            row.size,
-            row.prefix,
-        )
-        for row in rows
-    ]
+    names = {row.mailbox for row in rows}
+    boxes = {name: await folders.made(transaction, account_id, name) for name in names}
+    additions = [Addition.back(account_id, boxes[row.mailbox], row) for row in rows]
     uids = await add(transaction, additions) if additions else []
     done = [row.id for row in rows]
     await transaction.execute(
         delete(recoverable).where(in_list(recoverable.c.id, done, transaction.dialect))
     )
     return [(boxes[r.mailbox], r.mailbox, uid) for r, uid in zip(rows, uids, strict=True)]
-
-
-async def _box(transaction: Transaction, account_id: int, name: str) -> int:
-    found = await folders.find(transaction, account_id, name)
-    return (found or await folders.create(transaction, account_id, name)).id
 
 
 async def expire(transaction: Transaction) -> int:

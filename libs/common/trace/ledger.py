@@ -11,20 +11,11 @@ from sqlalchemy import select
 from libs.common.db import Transaction
 from libs.common.db.bulk import in_list
 from libs.common.db.schema import deferred, effect, outbox, outcome, parked, plan, quarantine
-from libs.common.jobs import DeliveryJob, FilterJob, LearnJob, RelayJob, StorageJob
+from libs.common.jobs import DeliveryJob, FilterJob, LearnJob, RelayJob, StorageJob, decode_plan
 
 Unit = tuple[str, int]
 """A mail_id and a recipient's ordinal."""
 _jobs = msgspec.json.Decoder(FilterJob | DeliveryJob | StorageJob | RelayJob | LearnJob)
-
-
-class _Relays(msgspec.Struct):
-    """Of a plan, what goes to other hosts."""
-
-    relays: tuple[RelayJob, ...] = ()
-
-
-_plans = msgspec.json.Decoder(_Relays)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +85,6 @@ async def planned_to_leave(transaction: Transaction, ids: Sequence[str]) -> set[
     return {
         (row.mail_id, n)
         for row in await transaction.rows(query)
-        for job in _plans.decode(row.targets).relays
+        for job in decode_plan(row.targets).relays
         for n in job.recipients
     }

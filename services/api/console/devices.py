@@ -12,8 +12,13 @@ from services.api.console.page import PageRoute, need, render
 from services.api.console.visitor import SameSite, Visitor, form_of, to
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
-_SCOPES = ("imap", "smtp", "pop3", "sieve")
-_MAX_NAME = 100
+_SCOPES = {
+    "imap": "read mail (IMAP)",
+    "smtp": "send mail",
+    "pop3": "read mail (POP3)",
+    "sieve": "change filters",
+}
+"""What a device may do, as the form says it."""
 
 
 @router.get("/me/devices")
@@ -46,9 +51,6 @@ async def add_device(request: Request, database: DatabaseOf, who: Visitor) -> Re
     form = await form_of(request)
     name = form.get("name", "").replace("\0", "").strip()
     scopes = [scope for scope in _SCOPES if scope in form]
-    if not 1 <= len(name) <= _MAX_NAME or not scopes:
-        told = f"A device needs a name of 1 to {_MAX_NAME} characters, and something it may do."
-        return await _page(database, who, told=told)
     try:
         made = await app_passwords.create_app_password(database, who, who.address, name, scopes)
     except RegistryError as error:

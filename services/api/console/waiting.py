@@ -18,7 +18,6 @@ _ACTIONS = ("hold", "release", "retry", "bounce", "discard")
 
 @router.get("/waiting")
 async def waiting_page(
-    request: Request,
     database: DatabaseOf,
     who: Visitor,
     domain: Text = "",

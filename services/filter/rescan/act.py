@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from sqlalchemy import select, update
 
 from libs.common.admin.release import put_in_place
@@ -27,7 +26,7 @@ from libs.common.db.schema import (
     rescan,
     rescan_finding,
 )
-from libs.common.jobs import StorageJob, Verdict
+from libs.common.jobs import Verdict, decode_plan
 from libs.common.mailstore import folders
 from libs.common.mailstore.append import lock_accounts
 from libs.common.mailstore.change import move
@@ -47,13 +46,6 @@ class Judged:
     conclusion: Conclusion | None
 
 
-class _Plan(msgspec.Struct):
-    """What we need of delivery's plan."""
-
-    storage: StorageJob | None = None
-
-
-_plans = msgspec.json.Decoder(_Plan)
 Place = tuple[str, int]
 """(mail_id, account)."""
 
@@ -240,7 +232,7 @@ async def _planned(transaction: Transaction, ids: Sequence[str]) -> dict[Place, 
     )
     found = {}
     for row in await transaction.rows(query):
-        job = _plans.decode(row.targets).storage
+        job = decode_plan(row.targets).storage
         addresses = dict(job.addresses) if job else {}
         for target in job.targets if job else ():
             if target.recipients and target.recipients[0] in addresses:

@@ -19,6 +19,7 @@ from libs.common.jobs import (
     FilterJob,
     LearnJob,
     Origin,
+    Plan,
     Recipient,
     RecordHeader,
     RelayJob,
@@ -32,7 +33,6 @@ from libs.common.jobs.record import encode_header
 from libs.common.queue import open_queue
 from libs.common.queue.protocol import Queue
 from libs.common.trace import accounted
-from services.delivery.route import Plan
 from services.storage.settings import StorageSettings
 from services.storage.sweeper import Sweeper
 
