@@ -8,7 +8,6 @@ see: so neither a filter that died nor one of several that has lost its scanner 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 
 import msgspec
@@ -17,6 +16,7 @@ from prometheus_client import Gauge
 from libs.common.jobs import ENGINES, EngineNotice, decode
 from libs.common.queue.protocol import Queue
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.routine import end
 from libs.protocols.smtp.reply import Reply
 
 log = get_logger(__name__)
@@ -53,10 +53,7 @@ class Engines:
 
     async def close(self) -> None:
         """Listen no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     def hear(self, body: bytes, now: float) -> None:
         """A word of some filter."""

@@ -9,12 +9,12 @@ _CALL = re.compile(r"""failpoint(?:_sync)?\(\s*["']([a-z0-9_.]+)["']""")
 
 
 _OF_THEIR_OWN = ("gc", "rescan")
-"""Passed on demand, by work that has a test of its own which kills it at each step; to wait here
-for mail to pass them would take minutes."""
+"""Passed on demand, by work that has a test of its own which kills it at each step; to wait in a
+chaos round for mail to pass them would take minutes."""
 
 
 def discover(root: Path, *, embedded: bool = True, s3: bool = True) -> list[str]:
-    """The names of the failpoints that the flow of mail passes, sorted.
+    """The names of all failpoints, sorted.
 
     Those in SQLite's backends are passed by an `embedded` platform only, and those in the S3
     store by one that keeps its blobs there.
@@ -26,7 +26,12 @@ def discover(root: Path, *, embedded: bool = True, s3: bool = True) -> list[str]
             other = ("sqlite" in path.name and not embedded) or (path.stem == "s3" and not s3)
             if path.name != "failpoint.py" and not other:
                 names.update(_CALL.findall(path.read_text()))
-    return sorted(name for name in names if name.split(".")[0] not in _OF_THEIR_OWN)
+    return sorted(names)
+
+
+def in_the_flow(names: list[str]) -> list[str]:
+    """Those of them that mail passes on its way."""
+    return [name for name in names if name.split(".")[0] not in _OF_THEIR_OWN]
 
 
 class Failpoints:

@@ -20,7 +20,7 @@ from tests.chaos.backends import EmbeddedBackends, RealBackends, Servers, server
 from tests.chaos.client import Load
 from tests.chaos.content import Mix, Plan
 from tests.chaos.evidence import Evidence, read_all_mailboxes, read_rows
-from tests.chaos.failpoints import Failpoints, discover
+from tests.chaos.failpoints import Failpoints, discover, in_the_flow
 from tests.chaos.judge import Budget, Check, Judge, table
 from tests.chaos.ledger import Ledger, Outcome, read_ledger
 from tests.chaos.members import (
@@ -147,7 +147,7 @@ class Play:
             self._servers,
             self._backends.vhost,
             self.tell,
-            discover(ROOT, embedded=self._round.embedded, s3=self._round.s3),
+            in_the_flow(discover(ROOT, embedded=self._round.embedded, s3=self._round.s3)),
         )
 
     async def _under_load(self, platform: Platform, nemesis: Nemesis, ledger: Ledger) -> None:

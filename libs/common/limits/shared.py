@@ -17,6 +17,7 @@ from libs.common.db.schema import rate
 from libs.common.limits.block import Blocks
 from libs.common.limits.counter import Counts, Limit
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.routine import end
 from libs.common.runtime.survive import survive
 
 log = get_logger(__name__)
@@ -46,9 +47,7 @@ class Limits:
     async def close(self) -> None:
         """Tell what is left, and stop."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end(self._task)
             with contextlib.suppress(DatabaseUnavailable):
                 await self.exchange()
 

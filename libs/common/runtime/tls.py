@@ -19,6 +19,7 @@ from cryptography import x509
 from prometheus_client import Gauge
 
 from libs.common.runtime.log import get_logger
+from libs.common.runtime.routine import end
 from libs.common.runtime.settings import PlatformSettings, SettingsError
 from libs.common.runtime.survive import survive
 
@@ -66,10 +67,7 @@ class Certificates:
 
     async def close(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     def find(self, name: str | None) -> Certificate:
         """The certificate for a name that a client asks for."""

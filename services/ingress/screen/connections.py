@@ -8,11 +8,11 @@ with the window.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 
 from libs.common.limits import Limit, Limits, network_keys
+from libs.common.runtime.routine import end
 from libs.protocols.smtp.reply import Reply
 
 WINDOW = 5
@@ -36,10 +36,7 @@ class Connections:
 
     async def close(self) -> None:
         """No more."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await end(self._task)
 
     def enter(self, ip: str) -> Reply | None:
         """One more; or why there may be none (then it is not counted)."""

@@ -180,6 +180,7 @@ async def test_a_filter_killed_at_each_step_moves_every_message_once_and_loses_n
     await world.queue.close()
     run = await begin_rescan(platform.database, ME, time.time() - 60)
     points = Failpoints(tmp_path / "failpoints")
+    assert len(STEPS) == 3
     for step in STEPS:
         points.arm(f"{step} kill once")
         env = {**os.environ, **settings(tmp_path), **points.environment, "PYTHONPATH": str(ROOT)}

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.chaos.failpoints import Failpoints, discover
+from tests.chaos.failpoints import Failpoints, discover, in_the_flow
 from tests.chaos.supervisor import ROOT
 
 _PROCESS = """
@@ -18,7 +18,11 @@ failpoint_sync("c.d")
 
 
 def test_every_failpoint_in_the_source_is_found() -> None:
-    assert "storage.before_commit" in discover(ROOT)
+    assert {"storage.before_commit", "gc.copied", "rescan.moved"} <= set(discover(ROOT))
+
+
+def test_what_mail_does_not_pass_is_not_waited_for() -> None:
+    assert in_the_flow(["gc.copied", "storage.before_commit"]) == ["storage.before_commit"]
 
 
 def _run(points: Failpoints) -> int:
